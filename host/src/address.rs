@@ -72,21 +72,27 @@ impl Network {
         };
         let network = match address {
             IpAddr::V4(v4) => {
-                let mask = v4_mask(prefix_length)
-                    .ok_or_else(|| AddressError::PrefixLength(given()))?;
+                let mask =
+                    v4_mask(prefix_length).ok_or_else(|| AddressError::PrefixLength(given()))?;
                 IpAddr::V4((v4.to_bits() & mask).into())
             }
             IpAddr::V6(v6) => {
-                let mask = v6_mask(prefix_length)
-                    .ok_or_else(|| AddressError::PrefixLength(given()))?;
+                let mask =
+                    v6_mask(prefix_length).ok_or_else(|| AddressError::PrefixLength(given()))?;
                 IpAddr::V6((v6.to_bits() & mask).into())
             }
         };
-        let meant = Self { address: Address(network), prefix_length };
+        let meant = Self {
+            address: Address(network),
+            prefix_length,
+        };
         if network == address {
             Ok(meant)
         } else {
-            Err(AddressError::HostBits { given: given(), meant })
+            Err(AddressError::HostBits {
+                given: given(),
+                meant,
+            })
         }
     }
 
@@ -138,7 +144,9 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         // The standard library refuses zone ids (IpAddr has none), ports and leading zeros.
-        text.parse().map(Self::new).map_err(|_| AddressError::Address(text.to_owned()))
+        text.parse()
+            .map(Self::new)
+            .map_err(|_| AddressError::Address(text.to_owned()))
     }
 }
 
@@ -146,9 +154,12 @@ impl FromStr for Network {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let (address, prefix_length) =
-            text.split_once('/').ok_or_else(|| AddressError::NoPrefixLength(text.to_owned()))?;
-        let ip: IpAddr = address.parse().map_err(|_| AddressError::Address(address.to_owned()))?;
+        let (address, prefix_length) = text
+            .split_once('/')
+            .ok_or_else(|| AddressError::NoPrefixLength(text.to_owned()))?;
+        let ip: IpAddr = address
+            .parse()
+            .map_err(|_| AddressError::Address(address.to_owned()))?;
         let canonical = prefix_length == "0" || !prefix_length.starts_with(['0', '+']);
         let prefix_length = prefix_length
             .parse()
@@ -182,13 +193,17 @@ impl Serialize for Network {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for Network {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 
@@ -208,22 +223,55 @@ mod tests {
         ] {
             assert_eq!(given.parse::<Network>().unwrap().to_string(), normal);
         }
-        assert_eq!("::ffff:192.0.2.1".parse::<Address>().unwrap().to_string(), "192.0.2.1");
+        assert_eq!(
+            "::ffff:192.0.2.1".parse::<Address>().unwrap().to_string(),
+            "192.0.2.1"
+        );
     }
 
     #[test]
     fn refuses_what_two_readers_may_read_differently() {
         use AddressError as E;
-        for text in ["010.0.0.1", "fe80::1%eth0", "1.2.3.4:80", "[::1]", "1.2.3", "", " 1.2.3.4"] {
-            assert_eq!(text.parse::<Address>(), Err(E::Address(text.to_owned())), "{text}");
+        for text in [
+            "010.0.0.1",
+            "fe80::1%eth0",
+            "1.2.3.4:80",
+            "[::1]",
+            "1.2.3",
+            "",
+            " 1.2.3.4",
+        ] {
+            assert_eq!(
+                text.parse::<Address>(),
+                Err(E::Address(text.to_owned())),
+                "{text}"
+            );
         }
-        for text in ["10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/08", "10.0.0.0/+8", "10.0.0.0/-1"]
-        {
-            assert_eq!(text.parse::<Network>(), Err(E::PrefixLength(text.to_owned())), "{text}");
+        for text in [
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0.0/",
+            "10.0.0.0/08",
+            "10.0.0.0/+8",
+            "10.0.0.0/-1",
+        ] {
+            assert_eq!(
+                text.parse::<Network>(),
+                Err(E::PrefixLength(text.to_owned())),
+                "{text}"
+            );
         }
-        assert!(matches!("10.0.0.1/8".parse::<Network>(), Err(E::HostBits { meant, .. })
-            if meant.to_string() == "10.0.0.0/8"));
-        assert!(matches!("::ffff:10.0.0.0/95".parse::<Network>(), Err(E::HostBits { .. })));
-        assert!(matches!("10.0.0.1".parse::<Network>(), Err(E::NoPrefixLength(_))));
+        assert!(
+            matches!("10.0.0.1/8".parse::<Network>(), Err(E::HostBits { meant, .. })
+            if meant.to_string() == "10.0.0.0/8")
+        );
+        assert!(matches!(
+            "::ffff:10.0.0.0/95".parse::<Network>(),
+            Err(E::HostBits { .. })
+        ));
+        assert!(matches!(
+            "10.0.0.1".parse::<Network>(),
+            Err(E::NoPrefixLength(_))
+        ));
     }
 }

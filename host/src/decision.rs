@@ -4,20 +4,21 @@
 //! `deny overrides, everything is explained`; a [`Decision`] that allows can only be built from the
 //! log's [`Receipt`].
 
+pub mod id;
+pub mod reasons;
 pub mod trace;
 pub mod verdict;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::Digest;
 use crate::log::{AppendError, Receipt};
 use crate::timestamp::Timestamp;
 
+pub use id::DecisionId;
 use verdict::{Effect, Evaluation, Outcome};
-
-/// A decision's name: a ULID, 128 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DecisionId(pub u128);
 
 /// What a gateway may do with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub enum Permission {
 }
 
 /// Whether a policy counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Its verdict counts.
     Enforce,
@@ -88,7 +90,10 @@ impl Decision {
     /// A decision that the log has taken.
     #[must_use]
     pub const fn recorded(record: DecisionRecord, receipt: Receipt) -> Self {
-        Self { record, receipt: Some(receipt) }
+        Self {
+            record,
+            receipt: Some(receipt),
+        }
     }
 
     /// What becomes of a decision that the log has not taken: a denial, whatever it was.
@@ -96,7 +101,10 @@ impl Decision {
     pub fn unrecorded(mut record: DecisionRecord, _error: &AppendError) -> Self {
         record.permission = Permission::Deny;
         record.reason = LOG_UNAVAILABLE.into();
-        Self { record, receipt: None }
+        Self {
+            record,
+            receipt: None,
+        }
     }
 
     /// Allow or deny.
@@ -141,10 +149,13 @@ impl Mode {
 }
 
 /// Deny overrides: any denial or failure of an enforcing policy denies with the first one's reason,
-/// no allow at all denies with `policy.none-allowed`, otherwise the first allow gives the reason.
+/// no allow at all denies with `policy.none-allowed`, otherwise the first allow gives the reason
+/// (`policy.allowed` when it gave none).
 pub fn combine<'a>(policies: impl Iterator<Item = (Mode, &'a Outcome)>) -> Combined {
     let mut first_allow: Option<Combined> = None;
-    for (index, (_, outcome)) in policies.enumerate().filter(|(_, (mode, _))| *mode == Mode::Enforce)
+    for (index, (_, outcome)) in policies
+        .enumerate()
+        .filter(|(_, (mode, _))| *mode == Mode::Enforce)
     {
         let decided = |permission, reason: &str| Combined {
             permission,
@@ -154,7 +165,10 @@ pub fn combine<'a>(policies: impl Iterator<Item = (Mode, &'a Outcome)>) -> Combi
         match outcome {
             Outcome::Fault(_) => return decided(Permission::Deny, "policy.failed"),
             Outcome::Verdict(verdict) => {
-                let reason = verdict.reason.as_ref().map_or("", |reason| &reason.code);
+                let reason = verdict
+                    .reason
+                    .as_ref()
+                    .map_or("policy.allowed", |reason| &reason.code);
                 match verdict.effect {
                     Effect::Deny => return decided(Permission::Deny, reason),
                     Effect::Allow if first_allow.is_none() => {

@@ -3,6 +3,8 @@
 //! The record is the shared vocabulary of the registry (which keeps it), the policies (which ask
 //! about it), the log (which names it by digest) and the auditor (who reads it back).
 
+pub mod json;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -40,7 +42,7 @@ pub struct KeyId([u8; KEY_ID_CHARS]); // INVARIANT: every byte is one of `BASE62
 pub struct KeyIdError(pub String);
 
 /// Which of an organisation's environments a key belongs to; the second part of a credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// Production.
@@ -50,7 +52,7 @@ pub enum Environment {
 }
 
 /// Where a key is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Lifecycle {
     /// In normal use.
@@ -137,7 +139,9 @@ impl Serialize for KeyId {
 
 impl<'de> Deserialize<'de> for KeyId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
     }
 }
 

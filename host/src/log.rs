@@ -1,7 +1,291 @@
-//! stub
-/// r
-#[derive(Clone, Debug)]
-pub struct Receipt;
-/// e
-#[derive(Clone, Debug)]
-pub struct AppendError;
+//! The log: an append-only record of every decision, and the only source of the [`Receipt`]s without
+//! which no decision allows.
+//!
+//! A log is a folder that one process writes ([`Log`]) and any number read ([`LogReader`]):
+//!
+//! ```text
+//! lock                                 who writes
+//! wal/<first index, 20 digits>.wal     the entries, in segments     segment.rs
+//! blob/sha256/<aa>/<64 hex digits>     what they name by digest     blob.rs
+//! ```
+//!
+//! # What a receipt promises
+//! [`Durability::Written`]: the operating system has the entry. Nothing that happens to this process
+//! loses it; a power cut may, for as long as the sync interval. [`Durability::Durable`]: it outlives
+//! a power cut too. The boot record, the first entry of every host, states which of the two it
+//! promised.
+//!
+//! What is promised is kept, or the log says so: an entry that cannot be written is refused within
+//! [`append`](Log::append)'s limits, and once it is in doubt what is on the disk the log is poisoned
+//! and refuses everything. A refused entry may still be found in the log, never the other way round.
+//!
+//! # What opening does
+//! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped, and
+//! a [`Recovery`] takes its place. Everything else that does not add up (a damaged entry with
+//! undamaged ones behind it, a gap, a missing segment, another log's segment) is not repaired but
+//! refused, with what to do.
+//!
+//! # Out of scope
+//! The log takes bytes and gives receipts. It knows no HTTP, no wasm and no registry, and reads no
+//! clock.
+
+mod blob;
+mod entry;
+mod error;
+mod lock;
+mod open;
+mod progress;
+mod reader;
+mod segment;
+mod storage;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::decision::DecisionRecord;
+use crate::digest::Digest;
+use crate::timestamp::Timestamp;
+
+use lock::FolderLock;
+use storage::{RealStorage, Storage};
+use writer::Writer;
+
+pub use blob::{BLOB_MAX_BYTES, BlobError};
+pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, encode_decision_into};
+pub use error::{AppendError, AppendErrorKind, LogError};
+pub use reader::{Entries, LogReadError, LogReader, SEGMENTS_MAX, TornTail};
+pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
+
+/// The longest time, in milliseconds, that a written entry may stay unsynced.
+pub const SYNC_INTERVAL_MAX_MS: u64 = 10_000;
+/// That time unless the options say otherwise.
+pub const SYNC_INTERVAL_DEFAULT_MS: u64 = 50;
+
+/// Room for a decision's entry; a larger one takes a second allocation.
+const DECISION_EXPECTED_BYTES: usize = 1024;
+
+/// What an entry outlives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The end of this process, however it ends.
+    Written,
+    /// A power cut.
+    Durable,
+}
+
+/// The log's answer to an append. Only the log makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    index: u64,
+    durability: Durability,
+}
+
+/// How a log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// The log's name, for ever: a URL without scheme, for example `keyward.example/gateway-1`.
+    /// 1 to [`ORIGIN_MAX_BYTES`] visible ASCII characters, no `+`.
+    pub origin: String,
+    /// What [`Log::append`] waits for.
+    pub durability: Durability,
+    /// How long, in milliseconds, a written entry stays unsynced: 1 to [`SYNC_INTERVAL_MAX_MS`].
+    pub sync_interval_ms: u64,
+    /// At what size a new segment is begun: 1 to [`SEGMENT_MAX_BYTES`].
+    pub segment_max_bytes: u64,
+    /// The version of keyward, for the boot record.
+    pub keyward_version: String,
+    /// The engine and its version, for the boot record.
+    pub engine: String,
+    /// The digest of the policy set's manifest, for the boot record.
+    pub policy_set: Digest,
+}
+
+/// A log folder, open for writing. Shared by all threads that append; dropping it closes it.
+#[derive(Debug)]
+pub struct Log {
+    writer: Arc<Writer>,
+    durability: Durability,
+    sync_thread: Option<JoinHandle<()>>,
+    // Last: the folder is another's to write when everything else has ended.
+    _lock: FolderLock,
+}
+
+impl Log {
+    /// Opens a log folder for writing, or makes one, and appends the boot record. An end that was
+    /// torn off is dropped, which is recorded too.
+    ///
+    /// # Errors
+    /// [`LogError`] when another process has it, when the options do not fit the log or are out of
+    /// bounds, when what is there does not add up, and when the boot record cannot be made durable.
+    pub fn open(folder: &Path, options: LogOptions, now: Timestamp) -> Result<Self, LogError> {
+        Self::open_on(Arc::new(RealStorage), folder, (options, now))
+    }
+
+    /// Appends an entry and waits for what [`LogOptions::durability`] says.
+    ///
+    /// It takes at most a second to get its turn and a second to become durable, plus one write in
+    /// this thread. Entries of several threads become durable together.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken the entry; the caller then denies.
+    pub fn append(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
+        self.writer.append(payload, self.durability)
+    }
+
+    /// Appends an entry and returns when it is durable, whatever the log's options say: for key
+    /// events and revocations. The limits are those of [`append`](Self::append).
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken the entry.
+    pub fn append_durable(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
+        self.writer.append(payload, Durability::Durable)
+    }
+
+    /// Appends a decision: [`append`](Self::append) of its entry.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken the decision.
+    pub fn append_decision(&self, decision: &DecisionRecord) -> Result<Receipt, AppendError> {
+        let mut entry = Vec::with_capacity(DECISION_EXPECTED_BYTES);
+        encode_decision_into(decision, &mut entry);
+        self.append(&entry)
+    }
+
+    /// Writes a blob of at most [`BLOB_MAX_BYTES`] unless the log has it. It is durable no later
+    /// than an entry that is appended after it. A blob that is known to be there costs no system
+    /// call, and its bytes are not asked for.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken the blob; an entry must not name it then.
+    pub fn put_blob<B: AsRef<[u8]>>(
+        &self,
+        digest: Digest,
+        bytes: impl FnOnce() -> B,
+    ) -> Result<(), AppendError> {
+        self.writer.put_blob(digest, bytes)
+    }
+
+    /// Returns when everything appended so far is durable, within the limits of
+    /// [`append`](Self::append).
+    ///
+    /// # Errors
+    /// [`AppendError`] when it cannot be made durable or that takes too long.
+    pub fn sync(&self) -> Result<(), AppendError> {
+        self.writer.sync()
+    }
+
+    /// Refuses every further entry and makes durable what there is, in at most two seconds.
+    ///
+    /// # Errors
+    /// [`AppendError`] when it cannot be made durable or that takes too long.
+    pub fn close(&self) -> Result<(), AppendError> {
+        self.writer.close()
+    }
+
+    /// [`Log::open`] on any storage.
+    fn open_on(
+        storage: Arc<dyn Storage>,
+        folder: &Path,
+        (options, now): (LogOptions, Timestamp),
+    ) -> Result<Self, LogError> {
+        let (lock, writer) = open::open(storage, folder, &options, now)?;
+        let writer = Arc::new(writer);
+        let interval = Duration::from_millis(options.sync_interval_ms);
+        let shared = Arc::clone(&writer);
+        let sync_thread = std::thread::Builder::new()
+            .name("keyward-log-sync".to_owned())
+            .spawn(move || shared.run_syncs(interval))
+            .map_err(|source| LogError::Io {
+                action: "start the sync thread of",
+                path: folder.to_owned(),
+                source,
+            })?;
+        let durability = options.durability;
+        let log = Self {
+            writer,
+            durability,
+            sync_thread: Some(sync_thread),
+            _lock: lock,
+        };
+        log.append_durable(&Entry::Boot(boot(options, now)).encode())?;
+        Ok(log)
+    }
+}
+
+impl Drop for Log {
+    /// Syncs what it can. A disk that does not answer is left to the thread that waits for it.
+    fn drop(&mut self) {
+        if self.writer.end()
+            && let Some(thread) = self.sync_thread.take()
+        {
+            // It has said that it ends; a panic in it has nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn boot(options: LogOptions, now: Timestamp) -> Boot {
+    Boot {
+        time: now,
+        origin: options.origin,
+        durability: options.durability,
+        sync_interval_ms: options.sync_interval_ms,
+        keyward_version: options.keyward_version,
+        engine: options.engine,
+        policy_set: options.policy_set,
+    }
+}
+
+impl Default for LogOptions {
+    /// Written, synced every 50 ms, segments of 64 MiB. The origin and what the boot record says of
+    /// the host are empty; a log without an origin is refused.
+    fn default() -> Self {
+        Self {
+            origin: String::new(),
+            durability: Durability::Written,
+            sync_interval_ms: SYNC_INTERVAL_DEFAULT_MS,
+            segment_max_bytes: SEGMENT_MAX_BYTES,
+            keyward_version: String::new(),
+            engine: String::new(),
+            policy_set: Digest::from_bytes([0; 32]),
+        }
+    }
+}
+
+impl Receipt {
+    /// Where in the log the entry is.
+    #[must_use]
+    pub const fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// What it outlives.
+    #[must_use]
+    pub const fn durability(&self) -> Durability {
+        self.durability
+    }
+}
+
+impl Durability {
+    /// The name in files and output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Durable => "durable",
+        }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,10 @@ impl Timestamp {
         let body = text.strip_suffix('Z');
         let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimestampError::Malformed)?;
         let body = body.ok_or(TimestampError::NotUtc)?;
-        if body.rsplit_once('.').is_some_and(|(_, fraction)| fraction.len() > 3) {
+        if body
+            .rsplit_once('.')
+            .is_some_and(|(_, fraction)| fraction.len() > 3)
+        {
             return Err(TimestampError::TooFine);
         }
         if time.timestamp_subsec_millis() >= 1000 {
@@ -91,11 +94,17 @@ mod tests {
 
     #[test]
     fn reads_and_writes_the_same_text() {
-        for text in ["2026-11-23T10:00:00Z", "2026-11-18T11:06:40.954Z", "1969-12-31T23:59:59.999Z"]
-        {
+        for text in [
+            "2026-11-23T10:00:00Z",
+            "2026-11-18T11:06:40.954Z",
+            "1969-12-31T23:59:59.999Z",
+        ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(Timestamp::parse("1970-01-01T00:00:01.5Z").unwrap().millis(), 1500);
+        assert_eq!(
+            Timestamp::parse("1970-01-01T00:00:01.5Z").unwrap().millis(),
+            1500
+        );
     }
 
     #[test]
@@ -115,6 +124,9 @@ mod tests {
 
     #[test]
     fn writes_instants_that_rfc_3339_cannot() {
-        assert_eq!(Timestamp(i64::MIN).to_string(), format!("{} ms after 1970-01-01T00:00:00Z", i64::MIN));
+        assert_eq!(
+            Timestamp(i64::MIN).to_string(),
+            format!("{} ms after 1970-01-01T00:00:00Z", i64::MIN)
+        );
     }
 }

@@ -116,6 +116,36 @@ impl Question {
             Self::SourceAddress => "source-address",
         }
     }
+
+    /// Bytes of the argument, as the budget of an evaluation counts them.
+    #[must_use]
+    pub fn argument_bytes(&self) -> u64 {
+        match self {
+            Self::Attribute(name) | Self::Header(name) | Self::KeyLabel(name) => length(name),
+            Self::Reached(_) => 8,
+            _ => 0,
+        }
+    }
+}
+
+impl Answer {
+    /// Bytes of the answer, as the budget of an evaluation counts them.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Absent | Self::Flag(_) | Self::Lifecycle(_) => 1,
+            Self::Instant(_) | Self::Integer(_) => 8,
+            Self::Address(_) => 16,
+            Self::Networks(networks) => (networks.len() as u64).saturating_mul(17),
+            Self::Text(text) => length(text),
+            Self::Texts(texts) => texts.iter().map(|text| length(text)).sum(),
+        }
+    }
+}
+
+/// A text's length in bytes.
+const fn length(text: &str) -> u64 {
+    text.len() as u64
 }
 
 impl std::fmt::Display for Question {

@@ -159,7 +159,10 @@ impl FaultKind {
 impl Fault {
     /// A fault of a kind, with what happened.
     pub fn new(kind: FaultKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into() }
+        Self {
+            kind,
+            detail: detail.into(),
+        }
     }
 }
 

@@ -1,0 +1,7 @@
+//! What an auditor does with a log folder alone: no running host, no registry, no trust in either.
+
+pub mod explain;
+pub mod replay;
+mod sets;
+
+pub use sets::{AuditError, find_decision};

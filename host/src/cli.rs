@@ -1,0 +1,218 @@
+//! The command line: arguments, one file for each command, and the exit status.
+//!
+//! 0 done; 1 done, and something did not hold (a mismatch in a replay, a line that is no request);
+//! 2 usage or configuration; 3 the log or the registry failed. Results go to standard output,
+//! everything else to standard error.
+
+mod check;
+mod evaluate;
+mod explain;
+mod init;
+mod key;
+mod open;
+mod output;
+mod policy_build;
+mod replay;
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+
+use crate::policy::ENGINE;
+
+/// API-key governance decided by sandboxed WebAssembly policies
+#[derive(Parser, Debug)]
+#[command(name = "keyward", version = VERSION.as_str(), after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// The configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "keyward.toml"
+    )]
+    #[arg(value_hint = ValueHint::FilePath)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Make a folder with a commented configuration, sample keys and requests
+    #[command(after_help = init::EXAMPLES)]
+    Init(init::InitArgs),
+    /// Load everything, evaluate nothing, and report every error at once
+    Check,
+    /// Decide access requests from a file, and record every decision
+    #[command(after_help = evaluate::EXAMPLES)]
+    Evaluate(evaluate::EvaluateArgs),
+    /// Evaluate every decision of a log again and compare
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
+    /// Say why a decision was what it was, and what the key's owner can do
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
+    /// Issue, import, export and show keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Build policy modules
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Print a script that completes commands in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum PolicyCommand {
+    /// Build policy crates into checked components
+    #[command(after_help = policy_build::EXAMPLES)]
+    Build(policy_build::BuildArgs),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  keyward init demo && cd demo              a folder to play with
+  keyward evaluate requests.jsonl           decide, show a table, record
+  keyward explain q04                       why request q04 was refused
+  keyward replay log                        evaluate the log again, from the log alone
+  keyward key issue --owner sync --scope inventory:read --expires-in-days 90
+
+Exit status: 0 done; 1 done, and something did not hold; 2 usage or configuration;
+3 the log or the registry failed.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Example:
+  keyward completions bash > ~/.local/share/bash-completion/completions/keyward";
+
+/// What a command that ran came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// Done, and everything held.
+    Done,
+    /// Done, and something did not hold.
+    DidNotHold,
+}
+
+/// Why a command did not run, or not to its end.
+#[derive(Debug)]
+enum Failure {
+    /// Usage or configuration.
+    Usage(anyhow::Error),
+    /// The log or the registry.
+    Storage(anyhow::Error),
+    /// Whoever reads our output has stopped, which is theirs to do.
+    Closed,
+}
+
+impl Failure {
+    fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Usage(error.into())
+    }
+
+    fn storage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Storage(error.into())
+    }
+
+    /// Standard output does not take what we print.
+    fn output(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::Closed;
+        }
+        Self::Storage(anyhow::Error::new(error).context("standard output cannot be written"))
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and are no error.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(3),
+            };
+        }
+    };
+    match run(&cli) {
+        Ok(Status::Done) | Err(Failure::Closed) => ExitCode::SUCCESS,
+        Ok(Status::DidNotHold) => ExitCode::from(1),
+        Err(Failure::Usage(error)) => {
+            complain(&error);
+            ExitCode::from(2)
+        }
+        Err(Failure::Storage(error)) => {
+            complain(&error);
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<Status, Failure> {
+    match &cli.command {
+        Command::Init(args) => init::run(args),
+        Command::Check => check::run(&cli.config),
+        Command::Evaluate(args) => evaluate::run(&cli.config, args),
+        Command::Replay(args) => replay::run(&cli.config, args),
+        Command::Explain(args) => explain::run(&cli.config, args),
+        Command::Key(command) => key::run(&cli.config, command),
+        Command::Policy(PolicyCommand::Build(args)) => policy_build::run(args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "keyward", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+/// Prints to standard output, in colour where it is a terminal.
+fn print(text: &str) -> Result<Status, Failure> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(Status::Done)
+}
+
+/// Says something on standard error. Nobody is told when that cannot be written.
+fn say(text: impl Display) {
+    drop(writeln!(anstream::stderr().lock(), "{text}"));
+}
+
+fn complain(error: &anyhow::Error) {
+    let style = output::DENY;
+    say(format_args!("{style}error:{style:#} {error:#}"));
+}
+
+/// The log folder that a command is about: the one that it names, or that of the configuration.
+fn log_folder(named: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
+    match named {
+        Some(folder) => Ok(folder.to_owned()),
+        None => Ok(open::config(config)?.log.path),
+    }
+}
+
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} ({ENGINE})", env!("CARGO_PKG_VERSION")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,199 @@
+//! `keyward evaluate`: decides access requests from a file, in order, in constant memory.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueEnum, ValueHint};
+
+use super::{Failure, Status, open, output, say};
+use crate::authorizer::Authorizer;
+use crate::clock;
+use crate::decision::{Decision, Permission};
+use crate::request::AccessRequest;
+use crate::request::lines::{LineError, RequestReader};
+
+/// Arguments of `keyward evaluate`.
+#[derive(Args, Debug)]
+pub(super) struct EvaluateArgs {
+    /// Access requests as JSON Lines; `-`: standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    requests: PathBuf,
+    /// By default a table on a terminal, and JSON Lines elsewhere
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+}
+
+/// How decisions are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a person
+    Table,
+    /// JSON Lines
+    Json,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyward evaluate requests.jsonl
+  keyward evaluate --format json requests.jsonl | jq .reason
+  zcat requests.jsonl.gz | keyward evaluate -
+
+A line of requests.jsonl:
+  {\"id\":\"r1\",\"time\":\"2026-11-23T10:00:00Z\",\"key\":\"k7Qp2mXw9LaR\",\"method\":\"GET\",
+   \"host\":\"api.example.com\",\"path\":\"/inventory/42\",\"source\":\"203.0.113.9\"}
+`credential` instead of `key` presents a whole key; `keyward init` writes more examples.";
+
+/// What was decided so far.
+#[derive(Default)]
+struct Counts {
+    allowed: u64,
+    denied: u64,
+    unrecorded: u64,
+    bad_lines: u64,
+}
+
+/// How many lines lie between two words on progress.
+const PROGRESS_LINES: u64 = 20_000;
+/// How many bad lines are shown; the rest are only counted.
+const BAD_LINES_SHOWN_MAX: u64 = 1_000;
+
+/// Runs the command.
+pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure> {
+    let config = open::config(config)?;
+    // Before anything is opened or recorded: a wrong file name changes nothing.
+    let input: Box<dyn BufRead> = if args.requests.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        let file = File::open(&args.requests)
+            .with_context(|| format!("the requests `{}` cannot be read", args.requests.display()))
+            .map_err(Failure::Usage)?;
+        Box::new(BufReader::new(file))
+    };
+    let authorizer = open::authorizer(&config)?;
+    let terminal = io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if terminal {
+        Format::Table
+    } else {
+        Format::Json
+    });
+    let out = anstream::AutoStream::auto(io::stdout().lock());
+    let mut shown = Shown {
+        out: BufWriter::new(out),
+        format,
+        flush_each: terminal,
+    };
+    let counts = evaluate(&authorizer, input, &mut shown)?;
+    authorizer
+        .sync()
+        .map_err(|error| Failure::storage(anyhow!("the log is not safe: {error}")))?;
+    finish(&counts, &mut shown)
+}
+
+fn evaluate<W: Write>(
+    authorizer: &Authorizer,
+    input: impl BufRead,
+    shown: &mut Shown<W>,
+) -> Result<Counts, Failure> {
+    let mut counts = Counts::default();
+    let progress = io::stderr().is_terminal() && !shown.flush_each;
+    shown.heading().map_err(Failure::output)?;
+    for (number, request) in RequestReader::new(input, clock::now) {
+        match request {
+            Ok(request) => {
+                let decision = authorizer.decide(&request);
+                counts.count(&decision);
+                shown
+                    .decision(&request, &decision, authorizer)
+                    .map_err(Failure::output)?;
+            }
+            Err(error) => {
+                counts.bad_lines += 1;
+                if counts.bad_lines <= BAD_LINES_SHOWN_MAX {
+                    say(format_args!("line {number}: {error}"));
+                }
+                if let LineError::Read(_) = error {
+                    break;
+                }
+            }
+        }
+        if progress && number % PROGRESS_LINES == 0 {
+            say(format_args!("{number} lines"));
+        }
+    }
+    shown.out.flush().map_err(Failure::output)?;
+    Ok(counts)
+}
+
+fn finish<W: Write>(counts: &Counts, shown: &mut Shown<W>) -> Result<Status, Failure> {
+    let Counts {
+        allowed,
+        denied,
+        unrecorded,
+        bad_lines,
+    } = counts;
+    let total = allowed + denied;
+    let summary = format!("{total} requests: {allowed} allowed, {denied} denied");
+    if shown.format == Format::Table {
+        writeln!(shown.out, "{summary}")
+            .and_then(|()| shown.out.flush())
+            .map_err(Failure::output)?;
+    } else {
+        say(&summary);
+    }
+    if *unrecorded > 0 {
+        let text = "decisions could not be recorded and are denials; see whether the disk is full";
+        return Err(Failure::storage(anyhow!("{unrecorded} {text}")));
+    }
+    if *bad_lines > 0 {
+        say(format_args!(
+            "{bad_lines} lines are no access requests and were not decided"
+        ));
+        return Ok(Status::DidNotHold);
+    }
+    Ok(Status::Done)
+}
+
+impl Counts {
+    fn count(&mut self, decision: &Decision) {
+        match decision.permission() {
+            Permission::Allow => self.allowed += 1,
+            Permission::Deny => self.denied += 1,
+        }
+        self.unrecorded += u64::from(decision.receipt().is_none());
+    }
+}
+
+/// Where decisions are shown, and how.
+struct Shown<W: Write> {
+    out: BufWriter<W>,
+    format: Format,
+    flush_each: bool,
+}
+
+impl<W: Write> Shown<W> {
+    fn heading(&mut self) -> io::Result<()> {
+        if self.format == Format::Table {
+            output::write_heading(&mut self.out)?;
+        }
+        Ok(())
+    }
+
+    fn decision(
+        &mut self,
+        request: &AccessRequest,
+        decision: &Decision,
+        authorizer: &Authorizer,
+    ) -> io::Result<()> {
+        match self.format {
+            Format::Table => output::write_row(&mut self.out, request, decision)?,
+            Format::Json => output::write_json(&mut self.out, decision, authorizer.policies())?,
+        }
+        if self.flush_each {
+            self.out.flush()
+        } else {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `keyward explain`: why a decision was what it was, for a person.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueHint};
+
+use super::output::{FAINT, NOTE, clip, effect_style};
+use super::{Failure, Status, log_folder, print};
+use crate::audit::explain::{Explanation, PolicyExplanation, explain};
+use crate::audit::find_decision;
+use crate::decision::{DecisionId, DecisionRecord};
+use crate::log::LogReader;
+
+/// Arguments of `keyward explain`.
+#[derive(Args, Debug)]
+pub(super) struct ExplainArgs {
+    /// A decision's id, or the id of its request (then the last decision of that request)
+    #[arg(value_name = "DECISION")]
+    wanted: String,
+    /// The log folder; by default that of the configuration
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    log: Option<PathBuf>,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyward explain q04                            by the request's own id
+  keyward explain 01KB4Q2N80ZR5T6NSVVM4JFGJ6Q     by the decision's id
+  keyward explain --log /evidence/log q04        from a copy of a log folder";
+
+/// The longest text of an answer that is shown, in characters.
+const ANSWER_MAX_CHARS: usize = 400;
+
+/// Runs the command.
+pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Status, Failure> {
+    let folder = log_folder(args.log.as_deref(), config)?;
+    let reader = LogReader::open(&folder)
+        .with_context(|| format!("log folder `{}`", folder.display()))
+        .map_err(Failure::Storage)?;
+    let id: Option<DecisionId> = args.wanted.parse().ok();
+    let found = find_decision(&reader, |_, record| {
+        Some(record.id) == id || record.request.as_deref() == Some(&*args.wanted)
+    });
+    let (index, record) = found.map_err(Failure::storage)?.ok_or_else(|| {
+        Failure::usage(anyhow!(
+            "the log folder `{}` has no decision, and no decision of a request, `{}`",
+            folder.display(),
+            args.wanted
+        ))
+    })?;
+    print(&text(index, &record, &explain(&reader, &record)))
+}
+
+fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> String {
+    let style = effect_style(record.permission);
+    let mut text = String::new();
+    let mut line = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    let effect = record.permission.as_str();
+    line(format!(
+        "{style}{effect}{style:#} {}: {}",
+        record.reason, explanation.text
+    ));
+    if let Some(remedy) = &explanation.remedy {
+        line(format!("what to do: {remedy}"));
+    }
+    line(String::new());
+    line(format!("  decision  {} at index {index}", record.id));
+    if let Some(request) = &record.request {
+        line(format!("  request   {}", clip(request, ANSWER_MAX_CHARS)));
+    }
+    line(format!("  time      {}", record.time));
+    line(format!("  key       {}", key(record, explanation)));
+    if let Some(detail) = &record.detail {
+        line(format!("  detail    {detail}"));
+    }
+    for policy in &explanation.policies {
+        line(format!("\n{}", policy_text(policy)));
+    }
+    text
+}
+
+fn key(record: &DecisionRecord, explanation: &Explanation) -> String {
+    let presented = record.key.as_deref().unwrap_or("none presented");
+    let Some(key) = &explanation.key else {
+        return clip(presented, ANSWER_MAX_CHARS);
+    };
+    let end = key
+        .expires_at
+        .map_or_else(|| "never ends".to_owned(), |end| format!("ends {end}"));
+    format!(
+        "{presented} of {}, {}, {end}",
+        clip(&key.owner, 80),
+        key.lifecycle.as_str()
+    )
+}
+
+fn policy_text(policy: &PolicyExplanation) -> String {
+    let mut text = format!("{}: {} {}", policy.title, policy.effect, policy.reason);
+    if policy.decided {
+        text.push_str("   <- decided");
+    } else if policy.shadow {
+        text.push_str("   (shadow: changes nothing)");
+    }
+    // Writing to a string does not fail.
+    let _ = write!(text, "\n  {}", clip(&policy.text, ANSWER_MAX_CHARS));
+    for (question, answer) in &policy.steps {
+        let (question, answer) = (clip(question, 80), clip(answer, ANSWER_MAX_CHARS));
+        let _ = write!(text, "\n  {FAINT}asked{FAINT:#} {question:<40} {answer}");
+    }
+    for note in &policy.notes {
+        let _ = write!(text, "\n  {NOTE}{}{NOTE:#}", clip(note, ANSWER_MAX_CHARS));
+    }
+    let _ = write!(text, "\n  {FAINT}fuel {}{FAINT:#}", policy.fuel);
+    text
+}

@@ -1,0 +1,236 @@
+//! From a configuration to an authorizer: modules, settings, keys, routes and the log.
+
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+
+use super::Failure;
+use crate::authorizer::Authorizer;
+use crate::clock;
+use crate::config::policy::{Builtin, ModuleSource, PolicyConfig};
+use crate::config::{self, Config, RegistrySource};
+use crate::credential::random::{Randomness as _, operating_system};
+use crate::decision::id::IdSource;
+use crate::digest::Digest;
+use crate::key::json::{CheckedKey, KeyOptions, LineProblems, read_keys, read_toml};
+use crate::log::{Log, LogOptions};
+use crate::policy::{
+    ENGINE, Engine, EngineError, Limits, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
+};
+use crate::registry::memory::MemoryRegistry;
+use crate::registry::sqlite::SqliteRegistry;
+
+/// Reads a configuration.
+pub(super) fn config(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(Failure::usage)
+}
+
+/// The wasm engine, with the user's own cache of compiled code.
+pub(super) fn engine() -> Result<Engine, EngineError> {
+    Engine::new(cache_folder().as_deref())
+}
+
+/// `keyward` in the user's cache folder (XDG Base Directory Specification); `None`: no cache.
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute())
+    };
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    let folder = base.join("keyward");
+    std::fs::create_dir_all(&folder).is_ok().then_some(folder)
+}
+
+/// Everything that a configuration asks for, ready to decide.
+pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
+    let engine = engine().map_err(Failure::usage)?;
+    let policies = policies(config, &engine).map_err(|problems| {
+        Failure::usage(anyhow!(
+            "the policies do not load:\n{}",
+            problems.join("\n")
+        ))
+    })?;
+    let registry = registry(config)?;
+    let log = log(config, policies.digest())?;
+    let mut random = [0; 10];
+    operating_system()
+        .fill(&mut random)
+        .map_err(Failure::storage)?;
+    Authorizer::new(
+        Box::new(registry),
+        config.routes.clone(),
+        policies,
+        (log, IdSource::new(random)),
+    )
+    .map_err(|error| Failure::storage(anyhow!("the log takes nothing: {error}")))
+}
+
+/// Loads every policy, or says what is wrong with each that does not load.
+pub(super) fn policies(config: &Config, engine: &Engine) -> Result<PolicySet, Vec<String>> {
+    let mut loaded = Vec::new();
+    let mut problems = Vec::new();
+    for policy in &config.policies {
+        match module(policy).and_then(|module| load(policy, module, engine)) {
+            Ok(policy) => loaded.push(policy),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        PolicySet::new(loaded).map_err(|error| vec![error.to_string()])
+    } else {
+        Err(problems)
+    }
+}
+
+fn load(policy: &PolicyConfig, module: Arc<[u8]>, engine: &Engine) -> Result<Policy, Vec<String>> {
+    let spec = PolicySpec {
+        name: Arc::clone(&policy.name),
+        mode: policy.mode,
+        module,
+        settings: Arc::clone(policy.settings_json()),
+        limits: limits(&policy.limits),
+    };
+    Policy::load(engine, spec).map_err(|error| match error {
+        LoadError::Settings(problems) => problems
+            .iter()
+            .map(|problem| {
+                let position = policy.locate(&problem.pointer);
+                let place = format!("{}:{position}", policy.file().display());
+                match problem.pointer.as_str() {
+                    "" => format!("{place}: policy `{}`: {}", policy.name, problem.message),
+                    pointer => format!(
+                        "{place}: policy `{}`: setting `{pointer}`: {}",
+                        policy.name, problem.message
+                    ),
+                }
+            })
+            .collect(),
+        error => vec![at(policy, &error)],
+    })
+}
+
+/// A module's bytes: one that is built in, or a file.
+fn module(policy: &PolicyConfig) -> Result<Arc<[u8]>, Vec<String>> {
+    let bytes: Arc<[u8]> = match &policy.module {
+        ModuleSource::Builtin(builtin) => builtin_module(*builtin).into(),
+        ModuleSource::File(path) => read_module(path)
+            .map_err(|error| vec![at(policy, &format!("the module cannot be read: {error:#}"))])?,
+    };
+    let digest = Digest::of(&bytes);
+    match policy.sha256 {
+        Some(pinned) if pinned != digest => {
+            let text = format!("the module has the digest {digest}, and `sha256` pins {pinned}");
+            Err(vec![at(policy, &text)])
+        }
+        _ => Ok(bytes),
+    }
+}
+
+fn read_module(path: &Path) -> anyhow::Result<Arc<[u8]>> {
+    let mut bytes = Vec::new();
+    let limit = (MODULE_MAX_BYTES as u64).saturating_add(1);
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        .with_context(|| format!("`{}`", path.display()))?;
+    Ok(bytes.into())
+}
+
+/// The canonical component of a module that is built in.
+pub(super) const fn builtin_module(builtin: Builtin) -> &'static [u8] {
+    match builtin {
+        Builtin::Ip => keyward_policies::IP,
+        Builtin::Rotation => keyward_policies::ROTATION,
+        Builtin::Scope => keyward_policies::SCOPE,
+    }
+}
+
+fn at(policy: &PolicyConfig, error: &dyn std::fmt::Display) -> String {
+    let place = format!("{}:{}", policy.file().display(), policy.position());
+    format!("{place}: policy `{}`: {error}", policy.name)
+}
+
+fn limits(limits: &config::limits::Limits) -> Limits {
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    Limits {
+        fuel: limits.fuel,
+        configure_fuel: limits.configure_fuel,
+        memory_bytes: limits.memory_mib << 20,
+        questions: small(limits.questions),
+        answers_bytes: limits.answers_kib << 10,
+        verdict_bytes: limits.verdict_kib << 10,
+        signals: small(limits.signals),
+        obligations: small(limits.obligations),
+        deadline_ms: limits.deadline_ms,
+    }
+}
+
+/// The keys of a configuration, in memory.
+pub(super) fn registry(config: &Config) -> Result<MemoryRegistry, Failure> {
+    match &config.registry.source {
+        RegistrySource::Database(path) => SqliteRegistry::open_existing(path, key_options(config))
+            .and_then(|registry| registry.load())
+            .with_context(|| format!("registry `{}`", path.display()))
+            .map_err(Failure::Storage),
+        RegistrySource::JsonLines(_) | RegistrySource::Toml(_) => {
+            MemoryRegistry::new(declared_keys(config)?).map_err(Failure::usage)
+        }
+    }
+}
+
+/// The keys that a file declares; none where a database keeps them.
+pub(super) fn declared_keys(config: &Config) -> Result<Vec<CheckedKey>, Failure> {
+    match &config.registry.source {
+        RegistrySource::Database(_) => Ok(Vec::new()),
+        RegistrySource::JsonLines(path) => key_file(path, key_options(config)),
+        RegistrySource::Toml(path) => key_toml(path, key_options(config)),
+    }
+}
+
+/// What an operator has switched on for keys.
+pub(super) const fn key_options(config: &Config) -> KeyOptions {
+    KeyOptions {
+        allow_any_network: config.registry.allow_any_network,
+    }
+}
+
+/// Reads keys from a file of JSON Lines, whole or not at all.
+pub(super) fn key_file(path: &Path, options: KeyOptions) -> Result<Vec<CheckedKey>, Failure> {
+    let file = File::open(path)
+        .with_context(|| format!("the keys `{}` cannot be read", path.display()))
+        .map_err(Failure::Usage)?;
+    read_keys(BufReader::new(file), options).map_err(|problems| bad_keys(path, &problems))
+}
+
+/// Reads keys from a TOML file, whole or not at all.
+pub(super) fn key_toml(path: &Path, options: KeyOptions) -> Result<Vec<CheckedKey>, Failure> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the keys `{}` cannot be read", path.display()))
+        .map_err(Failure::Usage)?;
+    read_toml(&text, options).map_err(|problems| bad_keys(path, &problems))
+}
+
+fn bad_keys(path: &Path, problems: &LineProblems) -> Failure {
+    Failure::usage(anyhow!(
+        "the keys `{}` are refused as a whole:\n{problems}",
+        path.display()
+    ))
+}
+
+fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
+    let options = LogOptions {
+        origin: config.log.origin.to_string(),
+        durability: config.log.durability,
+        sync_interval_ms: config.log.sync_interval_ms,
+        keyward_version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: ENGINE.to_owned(),
+        policy_set,
+        ..LogOptions::default()
+    };
+    Log::open(&config.log.path, options, clock::now())
+        .with_context(|| format!("log folder `{}`", config.log.path.display()))
+        .map_err(Failure::Storage)
+}

@@ -1,0 +1,238 @@
+//! Decisions as a person or a program reads them: a table, or JSON Lines.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::decision::verdict::{Fault, Obligation, Outcome, Params, Signal};
+use crate::decision::{Decision, DecisionId, Mode, Permission};
+use crate::policy::PolicySet;
+use crate::request::AccessRequest;
+use crate::timestamp::Timestamp;
+
+/// Green.
+pub(super) const ALLOW: Style = AnsiColor::Green.on_default();
+/// Red and bold.
+pub(super) const DENY: Style = AnsiColor::Red.on_default().bold();
+/// Yellow: worth a look.
+pub(super) const NOTE: Style = AnsiColor::Yellow.on_default();
+/// Faint: less important.
+pub(super) const FAINT: Style = Style::new().dimmed();
+
+/// One decision as JSON; the format of `evaluate --format json`.
+#[derive(Serialize)]
+struct DecisionJson<'a> {
+    request: Option<&'a str>,
+    decision: DecisionId,
+    time: Timestamp,
+    effect: &'a str,
+    reason: &'a str,
+    key: Option<&'a str>,
+    policies: Vec<PolicyJson<'a>>,
+    index: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct PolicyJson<'a> {
+    name: &'a str,
+    effect: &'a str,
+    reason: Option<&'a str>,
+    #[serde(serialize_with = "params")]
+    params: &'a Params,
+    signals: Vec<SignalJson<'a>>,
+    obligations: Vec<ObligationJson<'a>>,
+    mode: Mode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<FaultJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct SignalJson<'a> {
+    name: &'a str,
+    #[serde(serialize_with = "params")]
+    params: &'a Params,
+}
+
+#[derive(Serialize)]
+struct ObligationJson<'a> {
+    name: &'a str,
+    #[serde(serialize_with = "params")]
+    params: &'a Params,
+    required: bool,
+}
+
+#[derive(Serialize)]
+struct FaultJson<'a> {
+    kind: &'a str,
+    detail: &'a str,
+}
+
+fn params<S: Serializer>(params: &&Params, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(params.len()))?;
+    for (name, value) in *params {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
+}
+
+/// Writes a decision as one line of JSON.
+pub(super) fn write_json(
+    out: &mut impl Write,
+    decision: &Decision,
+    policies: &PolicySet,
+) -> io::Result<()> {
+    let record = decision.record();
+    let rows = policies.policies().iter().zip(&record.evaluations);
+    let json = DecisionJson {
+        request: record.request.as_deref(),
+        decision: record.id,
+        time: record.time,
+        effect: record.permission.as_str(),
+        reason: &record.reason,
+        key: record.key.as_deref(),
+        policies: rows
+            .map(|(policy, evaluation)| {
+                policy_json(&policy.spec().name, policy.spec().mode, &evaluation.outcome)
+            })
+            .collect(),
+        index: decision.receipt().map(|receipt| receipt.index()),
+    };
+    serde_json::to_writer(&mut *out, &json)?;
+    out.write_all(b"\n")
+}
+
+static NO_PARAMS: Params = Params::new();
+
+fn policy_json<'a>(name: &'a str, mode: Mode, outcome: &'a Outcome) -> PolicyJson<'a> {
+    let signal = |s: &'a Signal| SignalJson {
+        name: &s.name,
+        params: &s.params,
+    };
+    let obligation = |o: &'a Obligation| ObligationJson {
+        name: &o.name,
+        params: &o.params,
+        required: o.required,
+    };
+    match outcome {
+        Outcome::Fault(Fault { kind, detail }) => PolicyJson {
+            name,
+            effect: "fault",
+            reason: Some("policy.failed"),
+            params: &NO_PARAMS,
+            signals: Vec::new(),
+            obligations: Vec::new(),
+            mode,
+            fault: Some(FaultJson {
+                kind: kind.as_str(),
+                detail,
+            }),
+        },
+        Outcome::Verdict(verdict) => PolicyJson {
+            name,
+            effect: verdict.effect.as_str(),
+            reason: verdict.reason.as_ref().map(|reason| reason.code.as_str()),
+            params: verdict
+                .reason
+                .as_ref()
+                .map_or(&NO_PARAMS, |reason| &reason.params),
+            signals: verdict.signals.iter().map(signal).collect(),
+            obligations: verdict.obligations.iter().map(obligation).collect(),
+            mode,
+            fault: None,
+        },
+    }
+}
+
+/// Writes the table's heading.
+pub(super) fn write_heading(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "{FAINT}{:<24} {:<6} {:<12} {:<30} {:<16} WHY{FAINT:#}",
+        "TIME", "EFFECT", "KEY", "REQUEST", "FROM"
+    )
+}
+
+/// Writes a decision as one row of the table.
+pub(super) fn write_row(
+    out: &mut impl Write,
+    request: &AccessRequest,
+    decision: &Decision,
+) -> io::Result<()> {
+    let record = decision.record();
+    let style = effect_style(record.permission);
+    let path = request
+        .path()
+        .map_or_else(|refusal| refusal.as_str(), |path| &**path.text());
+    let operation = format!("{} {path}", request.method());
+    let source = request
+        .source()
+        .map_or_else(|| "unknown".to_owned(), |source| source.to_string());
+    write!(
+        out,
+        "{:<24} {style}{:<6}{style:#} {:<12} {:<30} {:<16} {}",
+        record.time.to_string(),
+        record.permission.as_str(),
+        record.key.as_deref().unwrap_or("-"),
+        clip(&operation, 30),
+        source,
+        record.reason,
+    )?;
+    let verdicts = record
+        .evaluations
+        .iter()
+        .filter_map(|e| e.outcome.verdict());
+    for signal in verdicts.flat_map(|verdict| &verdict.signals) {
+        let stage = signal.params.iter().find(|(name, _)| name == "stage");
+        let stage = stage.map_or_else(String::new, |(_, stage)| format!(" {stage}"));
+        write!(out, "  {NOTE}! {}{stage}{NOTE:#}", signal.name)?;
+    }
+    writeln!(out)
+}
+
+/// The colour of an effect.
+pub(super) const fn effect_style(permission: Permission) -> Style {
+    match permission {
+        Permission::Allow => ALLOW,
+        Permission::Deny => DENY,
+    }
+}
+
+/// Text of at most `columns` characters that cannot move the cursor: an ellipsis stands for what is
+/// cut off, and control characters are escaped.
+pub(super) fn clip(text: &str, columns: usize) -> String {
+    let printable: String = text.chars().flat_map(printable).collect();
+    if printable.chars().count() <= columns {
+        return printable;
+    }
+    let kept: String = printable.chars().take(columns.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
+/// A character as it may stand on a terminal.
+fn printable(character: char) -> Vec<char> {
+    if character.is_control() || is_bidi_control(character) {
+        character.escape_unicode().collect()
+    } else {
+        vec![character]
+    }
+}
+
+/// Characters that reorder the text around them.
+const fn is_bidi_control(character: char) -> bool {
+    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clips_and_escapes() {
+        assert_eq!(clip("abc", 3), "abc");
+        assert_eq!(clip("abcd", 3), "ab…");
+        assert_eq!(clip("a\u{1b}[2J", 20), "a\\u{1b}[2J");
+        assert_eq!(clip("\u{202e}x", 20), "\\u{202e}x");
+    }
+}

@@ -1,0 +1,185 @@
+//! `keyward replay`: evaluates a log again and says what matches.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum, ValueHint};
+use serde::Serialize;
+
+use super::output::{ALLOW, DENY, NOTE};
+use super::{Failure, Status, log_folder, open, say};
+use crate::audit::replay::{Difference, Finding, Replay, Replayed};
+use crate::log::LogReader;
+
+/// Arguments of `keyward replay`.
+#[derive(Args, Debug)]
+pub(super) struct ReplayArgs {
+    /// The log folder; by default that of the configuration
+    #[arg(value_hint = ValueHint::DirPath)]
+    log: Option<PathBuf>,
+    /// `table` shows what does not match, `json` every decision
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// How findings are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For a person: only what does not match, and a summary
+    Table,
+    /// JSON Lines: one for each decision
+    Json,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyward replay log                   from the log folder alone: no registry, no configuration
+  keyward replay --format json log     one line for each decision
+
+Exit status: 0 everything matches; 1 something does not match or cannot be replayed.";
+
+#[derive(Default)]
+struct Counts {
+    matches: u64,
+    mismatches: u64,
+    unreplayable: u64,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    index: u64,
+    decision: String,
+    finding: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreplayable: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    differences: &'a [Difference],
+}
+
+/// Runs the command.
+pub(super) fn run(config: &Path, args: &ReplayArgs) -> Result<Status, Failure> {
+    let folder = log_folder(args.log.as_deref(), config)?;
+    let reader = LogReader::open(&folder)
+        .with_context(|| format!("log folder `{}`", folder.display()))
+        .map_err(Failure::Storage)?;
+    let engine = open::engine().map_err(Failure::usage)?;
+    let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
+    let mut counts = Counts::default();
+    for replayed in Replay::new(&reader, engine) {
+        let replayed = match replayed {
+            Ok(replayed) => replayed,
+            Err(error) => {
+                out.flush().map_err(Failure::output)?;
+                summarise(&counts, &mut out)?;
+                let context = format!("log folder `{}`", folder.display());
+                return Err(Failure::Storage(anyhow::Error::new(error).context(context)));
+            }
+        };
+        counts.count(&replayed.finding);
+        show(&mut out, args.format, &replayed).map_err(Failure::output)?;
+    }
+    out.flush().map_err(Failure::output)?;
+    if let Some(tail) = reader.torn_tail() {
+        say(format_args!(
+            "the last {} bytes of the log are an unfinished record, which was never answered",
+            tail.bytes
+        ));
+    }
+    if args.format == Format::Json {
+        say(counts.text());
+    } else {
+        summarise(&counts, &mut out)?;
+    }
+    let holds = counts.mismatches == 0 && counts.unreplayable == 0;
+    Ok(if holds {
+        Status::Done
+    } else {
+        Status::DidNotHold
+    })
+}
+
+fn show(out: &mut impl Write, format: Format, replayed: &Replayed) -> io::Result<()> {
+    let Replayed {
+        index,
+        record,
+        finding,
+    } = replayed;
+    if format == Format::Json {
+        let (name, unreplayable, differences) = match finding {
+            Finding::Match => ("match", None, &[][..]),
+            Finding::Mismatch(differences) => ("mismatch", None, &differences[..]),
+            Finding::Unreplayable(reason) => ("unreplayable", Some(reason.as_str()), &[][..]),
+        };
+        let decision = record.id.to_string();
+        let line = Line {
+            index: *index,
+            decision,
+            finding: name,
+            unreplayable,
+            differences,
+        };
+        serde_json::to_writer(&mut *out, &line)?;
+        return writeln!(out);
+    }
+    match finding {
+        Finding::Match => Ok(()),
+        Finding::Mismatch(differences) => {
+            writeln!(
+                out,
+                "{DENY}mismatch{DENY:#} at index {index}, decision {}",
+                record.id
+            )?;
+            differences.iter().try_for_each(
+                |Difference {
+                     field,
+                     recorded,
+                     replayed,
+                 }| {
+                    writeln!(
+                        out,
+                        "  {field}\n    recorded  {recorded}\n    replayed  {replayed}"
+                    )
+                },
+            )
+        }
+        Finding::Unreplayable(reason) => writeln!(
+            out,
+            "{NOTE}unreplayable{NOTE:#} at index {index}, decision {}: {reason}",
+            record.id
+        ),
+    }
+}
+
+fn summarise(counts: &Counts, out: &mut impl Write) -> Result<(), Failure> {
+    let style = if counts.mismatches + counts.unreplayable == 0 {
+        ALLOW
+    } else {
+        DENY
+    };
+    writeln!(out, "{style}{}{style:#}", counts.text())
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)
+}
+
+impl Counts {
+    fn count(&mut self, finding: &Finding) {
+        match finding {
+            Finding::Match => self.matches += 1,
+            Finding::Mismatch(_) => self.mismatches += 1,
+            Finding::Unreplayable(_) => self.unreplayable += 1,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Self {
+            matches,
+            mismatches,
+            unreplayable,
+        } = self;
+        let total = matches + mismatches + unreplayable;
+        format!(
+            "{total} decisions: {matches} match, {mismatches} mismatch, {unreplayable} unreplayable"
+        )
+    }
+}

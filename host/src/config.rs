@@ -1,0 +1,375 @@
+//! `keyward.toml`: what a host is made of, read once and checked in full.
+//!
+//! Every problem is found in one reading, each with its line and column. Nothing is opened but the
+//! file itself: whether modules load and paths exist is for those who use them to say.
+
+pub mod limits;
+pub mod policy;
+pub mod problem;
+mod section;
+mod settings;
+pub mod source;
+pub(crate) mod suggest;
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use toml_parser::lexer::TokenKind;
+
+use crate::log::Durability;
+use crate::route::{Route, RouteError, RouteProblem, RouteTable};
+
+use limits::Limits;
+use policy::PolicyConfig;
+use problem::{ConfigError, ConfigErrors, Problems};
+use section::{Bounds, Section, note_type, read_text};
+use source::Source;
+
+/// The longest configuration file, in bytes.
+pub const CONFIG_MAX_BYTES: usize = 1024 * 1024;
+/// The longest text of a key, in bytes; settings are free.
+pub const TEXT_MAX_BYTES: usize = 4_096;
+/// The longest origin of a log, in bytes.
+pub const ORIGIN_MAX_BYTES: usize = 255;
+/// The most policies of a set.
+pub const POLICIES_MAX: usize = 64;
+/// The longest name of a policy, in bytes.
+pub const POLICY_NAME_MAX_BYTES: usize = 64;
+/// The most parts of a dotted key.
+pub const KEY_PARTS_MAX: usize = 16;
+/// How deep settings may be nested.
+pub const SETTINGS_DEPTH_MAX: usize = 32;
+
+/// A whole `keyward.toml`. Every path in it is resolved: relative to the file, not to the process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it was read from.
+    pub file: Arc<Path>,
+    /// `[registry]`.
+    pub registry: RegistryConfig,
+    /// `[log]`.
+    pub log: LogConfig,
+    /// `[limits]`: the defaults of every policy.
+    pub limits: Limits,
+    /// Every `[[route]]`, in order.
+    pub routes: RouteTable,
+    /// Every `[[policy]]`, in order: 1 to [`POLICIES_MAX`], at least one in mode `enforce`.
+    pub policies: Vec<PolicyConfig>,
+}
+
+/// `[registry]`: where keys are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// What keeps them.
+    pub source: RegistrySource,
+    /// Whether a key may be allowed from every network (`/0`).
+    pub allow_any_network: bool,
+}
+
+/// What keeps the keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistrySource {
+    /// `path`: a database that keyward writes.
+    Database(PathBuf),
+    /// `keys`: a file of JSON Lines that keyward only reads.
+    JsonLines(PathBuf),
+    /// `keys`: a file of TOML, each key a `[[key]]`, that keyward only reads.
+    Toml(PathBuf),
+}
+
+/// `[log]`: where decisions are recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// The folder.
+    pub path: PathBuf,
+    /// The log's name in every checkpoint.
+    pub origin: Arc<str>,
+    /// When a decision is answered.
+    pub durability: Durability,
+    /// The most that a power cut may lose, in ms: 1 to 10,000, by default 50.
+    pub sync_interval_ms: u64,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`]: the file cannot be read, or everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
+        let whole = |error| ConfigErrors::of_file(path, error);
+        let read = |error: std::io::Error| whole(ConfigError::Read(error.kind()));
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(CONFIG_MAX_BYTES)
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        File::open(path)
+            .map_err(read)?
+            .take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(read)?;
+        if bytes.len() > CONFIG_MAX_BYTES {
+            return Err(whole(ConfigError::TooLarge));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| whole(ConfigError::NotUtf8))?;
+        Self::parse(&text, path)
+    }
+
+    /// Checks a text as if it stood in the file `path`, which is not opened.
+    ///
+    /// # Errors
+    /// [`ConfigErrors`]: everything that is wrong. What is not TOML is reported alone, since the
+    /// rest cannot be told from it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigErrors> {
+        if text.len() > CONFIG_MAX_BYTES {
+            return Err(ConfigErrors::of_file(path, ConfigError::TooLarge));
+        }
+        let source = Source::new(text, path);
+        let mut problems = Problems::default();
+        if let Some(offset) = long_key(source.text()) {
+            problems.note(offset, ConfigError::KeyParts);
+            return Err(problems.finish(&source));
+        }
+        let (root, errors) = DeTable::parse_recoverable(source.text());
+        for error in errors {
+            let offset = error.span().map_or(0, |span| span.start);
+            problems.note(offset, ConfigError::Syntax(error.message().to_owned()));
+        }
+        let config = if problems.is_empty() {
+            read_root(root.get_ref(), &source, &mut problems)
+        } else {
+            None
+        };
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(problems.finish(&source)),
+        }
+    }
+}
+
+/// Where a dotted key has too many parts. The parser bounds the depth of inline tables and the
+/// parts of each key, but not their product, and its trees are dropped by recursion: a file of 12
+/// KiB would overflow the stack. Its own lexer finds such a key before there is a tree.
+fn long_key(text: &str) -> Option<usize> {
+    let mut dots = 0_usize;
+    for token in toml_parser::Source::new(text).lex() {
+        match token.kind() {
+            TokenKind::Dot if dots.saturating_add(1) >= KEY_PARTS_MAX => {
+                return Some(token.span().start());
+            }
+            TokenKind::Dot => dots = dots.saturating_add(1),
+            TokenKind::Atom
+            | TokenKind::BasicString
+            | TokenKind::LiteralString
+            | TokenKind::MlBasicString
+            | TokenKind::MlLiteralString
+            | TokenKind::Whitespace => {}
+            _ => dots = 0,
+        }
+    }
+    None
+}
+
+/// Reads the whole file; `None` only if a problem was noted.
+fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Option<Config> {
+    let mut root = Section::new(root, "the file", 0);
+    let registry = match root.section("registry", "[registry]", problems) {
+        Some(section) => read_registry(section, &source.file, problems),
+        None => note_absent(&mut root, "registry", "[registry]", problems),
+    };
+    let log = match root.section("log", "[log]", problems) {
+        Some(section) => read_log(section, &source.file, problems),
+        None => note_absent(&mut root, "log", "[log]", problems),
+    };
+    let limits = match root.section("limits", "[limits]", problems) {
+        Some(section) => Limits::default().read(section, problems),
+        None => Limits::default(),
+    };
+    let routes = read_routes(root.sections("route", "[[route]]", problems), problems);
+    let policies = root.sections("policy", "[[policy]]", problems);
+    let policies = policy::read(policies, limits, source, problems);
+    root.finish(problems);
+    let file = Arc::clone(&source.file);
+    Some(Config {
+        file,
+        registry: registry?,
+        log: log?,
+        limits,
+        routes: routes?,
+        policies,
+    })
+}
+
+/// Notes that a table is not there, unless something else stands in its place.
+fn note_absent<T>(
+    root: &mut Section<'_, '_>,
+    key: &'static str,
+    name: &'static str,
+    problems: &mut Problems,
+) -> Option<T> {
+    if root.value(key).is_none() {
+        problems.note(0, ConfigError::MissingSection(name));
+    }
+    None
+}
+
+fn read_registry(
+    mut section: Section<'_, '_>,
+    file: &Path,
+    problems: &mut Problems,
+) -> Option<RegistryConfig> {
+    let is_given = |section: &mut Section<'_, '_>, key| section.value(key).is_some();
+    let has_path = is_given(&mut section, "path");
+    let has_keys = is_given(&mut section, "keys");
+    let path = section.text("path", problems);
+    let keys = section.text("keys", problems);
+    let allow_any_network = section.flag("allow_any_network", problems);
+    if has_path && has_keys {
+        problems.note(section.offset(), ConfigError::BothRegistries);
+    } else if !has_path && !has_keys {
+        problems.note(section.offset(), ConfigError::NoRegistry);
+    }
+    section.finish(problems);
+    let source = match (path, keys) {
+        (Some(path), _) => RegistrySource::Database(beside(file, path.value)),
+        (None, keys) => {
+            let keys = keys?;
+            let path = beside(file, keys.value);
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("jsonl") => RegistrySource::JsonLines(path),
+                Some("toml") => RegistrySource::Toml(path),
+                _ => {
+                    problems.note(keys.offset, ConfigError::KeysFormat);
+                    return None;
+                }
+            }
+        }
+    };
+    Some(RegistryConfig {
+        source,
+        allow_any_network,
+    })
+}
+
+fn read_log(
+    mut section: Section<'_, '_>,
+    file: &Path,
+    problems: &mut Problems,
+) -> Option<LogConfig> {
+    const DURABILITIES: [(&str, Durability); 2] = [
+        ("written", Durability::Written),
+        ("durable", Durability::Durable),
+    ];
+    const SYNC_INTERVAL: Bounds = Bounds {
+        key: "sync_interval_ms",
+        least: 1,
+        most: 10_000,
+    };
+    let path = section.required_text("path", problems);
+    let origin = section.required_text("origin", problems);
+    let durability = section.choice("durability", &DURABILITIES, problems);
+    let sync_interval_ms = section.number(SYNC_INTERVAL, 50, problems);
+    section.finish(problems);
+    let origin = origin.filter(|origin| {
+        let is_sound = is_origin(origin.value);
+        if !is_sound {
+            problems.note(origin.offset, ConfigError::Origin);
+        }
+        is_sound
+    });
+    Some(LogConfig {
+        path: beside(file, path?.value),
+        origin: origin?.value.into(),
+        durability: durability?,
+        sync_interval_ms,
+    })
+}
+
+/// A log's name is the name of its key too, which can hold neither spaces nor `+` (C2SP
+/// signed-note).
+fn is_origin(text: &str) -> bool {
+    text.len() <= ORIGIN_MAX_BYTES
+        && !text
+            .chars()
+            .any(|it| it.is_whitespace() || it.is_control() || it == '+')
+}
+
+/// Reads and compiles every `[[route]]`.
+fn read_routes(sections: Vec<Section<'_, '_>>, problems: &mut Problems) -> Option<RouteTable> {
+    let mut routes = Vec::new();
+    // Of each route: its number in the file, and where its keys stand.
+    let mut places = Vec::new();
+    for (number, mut section) in sections.into_iter().enumerate() {
+        let methods = section
+            .required("method", problems)
+            .and_then(|value| read_methods(value, problems).map(|it| (it, value.span().start)));
+        let has_host = section.value("host").is_some();
+        let host = section.text("host", problems);
+        let path = section.required_text("path", problems);
+        let scope = section.required_text("scope", problems);
+        let allow_parameters = section.flag("allow_parameters", problems);
+        section.finish(problems);
+        // Without a host that cannot be read, it would be another route.
+        let is_whole = has_host == host.is_some();
+        if let (Some((methods, method_offset)), Some(path), Some(scope), true) =
+            (methods, path, scope, is_whole)
+        {
+            let keys = [
+                ("method", method_offset),
+                ("host", host.map_or(path.offset, |host| host.offset)),
+                ("path", path.offset),
+                ("scope", scope.offset),
+            ];
+            places.push((number, keys));
+            routes.push(Route {
+                methods,
+                host: host.map(|host| host.value.to_owned()),
+                path: path.value.to_owned(),
+                scope: scope.value.to_owned(),
+                allow_parameters,
+            });
+        }
+    }
+    let errors = match RouteTable::new(&routes) {
+        Ok(table) => return Some(table),
+        Err(errors) => errors.0,
+    };
+    for RouteError { route, mut problem } in errors {
+        if let RouteProblem::Unreachable(earlier) = &mut problem {
+            *earlier = places.get(*earlier).map_or(*earlier, |(number, _)| *number);
+        }
+        let mut keys = places.get(route).into_iter().flat_map(|(_, keys)| keys);
+        let offset = keys
+            .find(|(key, _)| *key == problem.key())
+            .map_or(0, |(_, offset)| *offset);
+        problems.note(offset, problem.into());
+    }
+    None
+}
+
+/// One method, or a list of them.
+fn read_methods(value: &Spanned<DeValue<'_>>, problems: &mut Problems) -> Option<Vec<String>> {
+    let items = match value.get_ref() {
+        DeValue::String(_) => {
+            return read_text("method", value, problems).map(|text| vec![text.value.to_owned()]);
+        }
+        DeValue::Array(items) => items,
+        _ => {
+            note_type("method", "a string or a list of strings", value, problems);
+            return None;
+        }
+    };
+    let read = |item| read_text("method", item, problems).map(|text| text.value.to_owned());
+    items.iter().map(read).collect()
+}
+
+/// A path of the file, relative to the folder that the file is in.
+fn beside(file: &Path, path: &str) -> PathBuf {
+    file.parent().unwrap_or(Path::new("")).join(path)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+//! The entries of the log and their one encoding: deterministic CBOR (RFC 8949 §4.2.1), further
+//! restricted to integers, byte strings, text, arrays, booleans and null. `docs/log.cddl` is the
+//! grammar.
+//!
+//! Every entry is an array that opens with its type and the version of its layout. A layout is never
+//! changed; a change is a new version beside the old one, because an auditor has to read what was
+//! written years ago. Numbers of questions, answers, effects and faults are in `codes.rs` and are
+//! never reused.
+//!
+//! [`Entry::decode`] accepts exactly the bytes that [`Entry::encode`] makes: whatever it has read it
+//! encodes again and compares, so that no two byte strings are the same entry.
+
+mod codes;
+mod decode;
+mod encode;
+
+use crate::decision::DecisionRecord;
+use crate::digest::Digest;
+use crate::log::Durability;
+use crate::timestamp::Timestamp;
+
+pub use encode::encode_decision_into;
+
+/// The largest entry in bytes: the length field of a tlog-tiles entry bundle has 16 bits.
+pub const ENTRY_MAX_BYTES: usize = 65_535;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A host has started to write.
+    Boot(Boot),
+    /// A decision.
+    Decision(DecisionRecord),
+    /// The end of the log had been torn off, and was dropped.
+    Recovery(Recovery),
+}
+
+/// A host has started to write; what an auditor has to know about the entries up to the next boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// When it started.
+    pub time: Timestamp,
+    /// The log's name.
+    pub origin: String,
+    /// What a receipt of this host promised, unless the entry was one that is always durable.
+    pub durability: Durability,
+    /// How long, in milliseconds, a written entry may have stayed unsynced.
+    pub sync_interval_ms: u64,
+    /// The version of keyward.
+    pub keyward_version: String,
+    /// The engine and its version. Fuel is comparable within one.
+    pub engine: String,
+    /// The digest of the policy set's manifest at the start.
+    pub policy_set: Digest,
+}
+
+/// The end of the log had been torn off by a crash or a power cut, and was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// When it was dropped.
+    pub time: Timestamp,
+    /// How many bytes were dropped.
+    pub dropped_bytes: u64,
+    /// The first index of the segment that they were dropped from.
+    pub segment: u64,
+}
+
+/// Why some bytes are not an entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// More than [`ENTRY_MAX_BYTES`].
+    #[error("an entry of {bytes} bytes; the most is {ENTRY_MAX_BYTES}")]
+    TooLarge {
+        /// How many.
+        bytes: usize,
+    },
+    /// Not CBOR, or not what the grammar has there.
+    #[error("not {expected} at byte {offset} of the entry")]
+    Malformed {
+        /// Where the item starts that does not fit.
+        offset: usize,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// Well-formed, but not the one way to write it: a number in more bytes than it needs, an
+    /// address in the longer of its forms, or bytes behind the end.
+    #[error("an entry that is not in its canonical form")]
+    NotCanonical,
+    /// A type that this version of keyward does not know.
+    #[error("an entry of the unknown type {0}; read the log with a newer keyward")]
+    UnknownType(u64),
+    /// A layout that this version of keyward does not know.
+    #[error("an entry in the unknown layout {0}; read the log with a newer keyward")]
+    UnknownVersion(u64),
+}
+
+impl Entry {
+    /// The entry's bytes. They can be more than [`ENTRY_MAX_BYTES`]; the log then refuses them.
+    ///
+    /// An answer that its question cannot have (a host that answers `host` with a flag) is written
+    /// as what it is, and [`Entry::decode`] refuses it, or reads a number as the number that the
+    /// question has.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Self::Boot(boot) => encode::boot(boot, &mut bytes),
+            Self::Decision(decision) => encode_decision_into(decision, &mut bytes),
+            Self::Recovery(recovery) => encode::recovery(recovery, &mut bytes),
+        }
+        bytes
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// [`EntryError`] when the bytes are anything but what [`Entry::encode`] makes of some entry of
+    /// at most [`ENTRY_MAX_BYTES`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        if bytes.len() > ENTRY_MAX_BYTES {
+            return Err(EntryError::TooLarge { bytes: bytes.len() });
+        }
+        let entry = decode::entry(bytes)?;
+        if entry.encode() == bytes {
+            Ok(entry)
+        } else {
+            Err(EntryError::NotCanonical)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

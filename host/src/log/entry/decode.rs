@@ -1,0 +1,372 @@
+//! Bytes to entries. The bytes may come from anywhere: every length is held against the bytes that
+//! are left, nothing recurses, and nothing is allocated ahead of what has been read.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use minicbor::Decoder;
+use minicbor::data::Type;
+
+use crate::address::{Address, Network};
+use crate::decision::trace::{Answer, Question, Trace};
+use crate::decision::verdict::{
+    Evaluation, Fault, Obligation, Outcome, Params, Reason, Signal, Verdict,
+};
+use crate::decision::{DecisionId, DecisionRecord};
+use crate::digest::Digest;
+use crate::timestamp::Timestamp;
+
+use super::codes::{self, Answers, asked, value};
+use super::{Boot, Entry, EntryError, Recovery};
+
+/// Reads one entry that fills `bytes`. Whether it is in canonical form is the caller's to check.
+pub(super) fn entry(bytes: &[u8]) -> Result<Entry, EntryError> {
+    let mut cbor = Cbor {
+        decoder: Decoder::new(bytes),
+        total_bytes: bytes.len(),
+    };
+    let items = cbor.count("an array")?;
+    let kind = cbor.number("the type of an entry")?;
+    let layout = cbor.number("the layout of an entry")?;
+    let expected_items = match kind {
+        codes::BOOT => 9,
+        codes::RECOVERY => 5,
+        codes::DECISION => 12,
+        other => return Err(EntryError::UnknownType(other)),
+    };
+    if layout != codes::LAYOUT {
+        return Err(EntryError::UnknownVersion(layout));
+    }
+    if items != expected_items {
+        return Err(EntryError::Malformed {
+            offset: 0,
+            expected: "an array of the type's length",
+        });
+    }
+    let entry = match kind {
+        codes::BOOT => Entry::Boot(cbor.boot()?),
+        codes::RECOVERY => Entry::Recovery(cbor.recovery()?),
+        _ => Entry::Decision(cbor.decision()?),
+    };
+    if cbor.decoder.position() == bytes.len() {
+        Ok(entry)
+    } else {
+        Err(EntryError::NotCanonical)
+    }
+}
+
+/// The decoder with the shapes of the grammar.
+struct Cbor<'b> {
+    decoder: Decoder<'b>,
+    total_bytes: usize,
+}
+
+impl<'b> Cbor<'b> {
+    fn boot(&mut self) -> Result<Boot, EntryError> {
+        Ok(Boot {
+            time: self.instant()?,
+            origin: self.text()?.to_owned(),
+            durability: self.code("a durability", codes::durability_of)?,
+            sync_interval_ms: self.number("a number of milliseconds")?,
+            keyward_version: self.text()?.to_owned(),
+            engine: self.text()?.to_owned(),
+            policy_set: self.digest()?,
+        })
+    }
+
+    fn recovery(&mut self) -> Result<Recovery, EntryError> {
+        Ok(Recovery {
+            time: self.instant()?,
+            dropped_bytes: self.number("a number of bytes")?,
+            segment: self.number("an index")?,
+        })
+    }
+
+    fn decision(&mut self) -> Result<DecisionRecord, EntryError> {
+        Ok(DecisionRecord {
+            id: DecisionId(u128::from_be_bytes(
+                self.fixed("a decision id of 16 bytes")?,
+            )),
+            time: self.instant()?,
+            request: self.or_null(Self::shared_text)?,
+            key: self.or_null(Self::shared_text)?,
+            key_record: self.or_null(Self::digest)?,
+            policy_set: self.digest()?,
+            permission: self.code("a permission", codes::permission_of)?,
+            reason: self.shared_text()?,
+            detail: self.or_null(Self::shared_text)?,
+            evaluations: self.list(Self::evaluation)?,
+        })
+    }
+
+    fn evaluation(&mut self) -> Result<Evaluation, EntryError> {
+        self.array_of(3, "an evaluation")?;
+        Ok(Evaluation {
+            outcome: self.outcome()?,
+            trace: Trace {
+                steps: self.list(Self::step)?,
+            },
+            fuel: self.number("an amount of fuel")?,
+        })
+    }
+
+    fn outcome(&mut self) -> Result<Outcome, EntryError> {
+        let offset = self.decoder.position();
+        let items = self.count("an outcome")?;
+        match (self.number("the kind of an outcome")?, items) {
+            (codes::OUTCOME_VERDICT, 5) => Ok(Outcome::Verdict(Verdict {
+                effect: self.code("an effect", codes::effect_of)?,
+                reason: self.or_null(Self::reason)?,
+                signals: self.list(Self::signal)?,
+                obligations: self.list(Self::obligation)?,
+            })),
+            (codes::OUTCOME_FAULT, 3) => Ok(Outcome::Fault(Fault {
+                kind: self.code("a kind of fault", codes::fault_of)?,
+                detail: self.text()?.to_owned(),
+            })),
+            _ => Err(EntryError::Malformed {
+                offset,
+                expected: "a verdict or a fault",
+            }),
+        }
+    }
+
+    fn reason(&mut self) -> Result<Reason, EntryError> {
+        self.array_of(2, "a reason")?;
+        Ok(Reason {
+            code: self.text()?.to_owned(),
+            params: self.params()?,
+        })
+    }
+
+    fn signal(&mut self) -> Result<Signal, EntryError> {
+        self.array_of(2, "a signal")?;
+        Ok(Signal {
+            name: self.text()?.to_owned(),
+            params: self.params()?,
+        })
+    }
+
+    fn obligation(&mut self) -> Result<Obligation, EntryError> {
+        self.array_of(3, "an obligation")?;
+        Ok(Obligation {
+            name: self.text()?.to_owned(),
+            params: self.params()?,
+            required: self.flag()?,
+        })
+    }
+
+    fn params(&mut self) -> Result<Params, EntryError> {
+        self.list(|cbor| {
+            cbor.array_of(2, "a parameter")?;
+            Ok((cbor.text()?.to_owned(), cbor.text()?.to_owned()))
+        })
+    }
+
+    fn step(&mut self) -> Result<(Question, Answer), EntryError> {
+        self.array_of(2, "a question and its answer")?;
+        let question = self.question()?;
+        let answer = self.answer(&question)?;
+        Ok((question, answer))
+    }
+
+    fn question(&mut self) -> Result<Question, EntryError> {
+        if self
+            .decoder
+            .datatype()
+            .is_ok_and(|next| next != Type::Array)
+        {
+            return self.code("a question without argument", codes::plain_question);
+        }
+        self.array_of(2, "a question with its argument")?;
+        let offset = self.decoder.position();
+        let expected = "a question with an argument";
+        Ok(match self.number(expected)? {
+            asked::ATTRIBUTE => Question::Attribute(self.shared_text()?),
+            asked::HEADER => Question::Header(self.shared_text()?),
+            asked::KEY_LABEL => Question::KeyLabel(self.shared_text()?),
+            asked::REACHED => Question::Reached(self.instant()?),
+            _ => return Err(EntryError::Malformed { offset, expected }),
+        })
+    }
+
+    fn answer(&mut self, question: &Question) -> Result<Answer, EntryError> {
+        let (answers, may_be_absent) = codes::answers(question);
+        if may_be_absent && self.is_null() {
+            self.null()?;
+            return Ok(Answer::Absent);
+        }
+        Ok(match answers {
+            Answers::Address => Answer::Address(self.address()?),
+            Answers::Flag => Answer::Flag(self.flag()?),
+            Answers::Instant => Answer::Instant(self.instant()?),
+            Answers::Lifecycle => Answer::Lifecycle(self.code("a lifecycle", codes::lifecycle_of)?),
+            Answers::Networks => Answer::Networks(self.list(Self::network)?.into()),
+            Answers::Text => Answer::Text(self.shared_text()?),
+            Answers::Texts => Answer::Texts(self.list(Self::shared_text)?.into()),
+            Answers::Value => self.value()?,
+        })
+    }
+
+    /// The value of an attribute, with its kind before it.
+    fn value(&mut self) -> Result<Answer, EntryError> {
+        self.array_of(2, "a value with its kind")?;
+        let offset = self.decoder.position();
+        Ok(match self.number("the kind of a value")? {
+            value::TEXT => Answer::Text(self.shared_text()?),
+            value::INTEGER => Answer::Integer(self.integer("an integer")?),
+            value::FLAG => Answer::Flag(self.flag()?),
+            value::INSTANT => Answer::Instant(self.instant()?),
+            value::ADDRESS => Answer::Address(self.address()?),
+            value::TEXTS => Answer::Texts(self.list(Self::shared_text)?.into()),
+            _ => {
+                return Err(EntryError::Malformed {
+                    offset,
+                    expected: "the kind of a value",
+                });
+            }
+        })
+    }
+
+    fn network(&mut self) -> Result<Network, EntryError> {
+        self.array_of(2, "a network")?;
+        let address = self.address()?;
+        let offset = self.decoder.position();
+        let malformed = || EntryError::Malformed {
+            offset,
+            expected: "the prefix of a network",
+        };
+        let prefix = u8::try_from(self.number("a prefix length")?).map_err(|_| malformed())?;
+        Network::new(address.ip(), prefix).map_err(|_| malformed())
+    }
+
+    fn address(&mut self) -> Result<Address, EntryError> {
+        let offset = self.decoder.position();
+        let malformed = EntryError::Malformed {
+            offset,
+            expected: "an address of 4 or 16 bytes",
+        };
+        let Ok(bytes) = self.decoder.bytes() else {
+            return Err(malformed);
+        };
+        if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+            return Ok(Address::new(Ipv4Addr::from(v4).into()));
+        }
+        <[u8; 16]>::try_from(bytes)
+            .map(|v6| Address::new(Ipv6Addr::from(v6).into()))
+            .map_err(|_| malformed)
+    }
+
+    fn digest(&mut self) -> Result<Digest, EntryError> {
+        self.fixed("a digest of 32 bytes").map(Digest::from_bytes)
+    }
+
+    fn instant(&mut self) -> Result<Timestamp, EntryError> {
+        self.integer("an instant").map(Timestamp::from_millis)
+    }
+
+    fn shared_text(&mut self) -> Result<Arc<str>, EntryError> {
+        self.text().map(Arc::from)
+    }
+
+    /// A number that stands for a name.
+    fn code<T>(
+        &mut self,
+        expected: &'static str,
+        name: impl Fn(u64) -> Option<T>,
+    ) -> Result<T, EntryError> {
+        let offset = self.decoder.position();
+        name(self.number(expected)?).ok_or(EntryError::Malformed { offset, expected })
+    }
+
+    fn or_null<T>(
+        &mut self,
+        read: impl Fn(&mut Self) -> Result<T, EntryError>,
+    ) -> Result<Option<T>, EntryError> {
+        if self.is_null() {
+            self.null().map(|()| None)
+        } else {
+            read(self).map(Some)
+        }
+    }
+
+    fn list<T>(
+        &mut self,
+        one: impl Fn(&mut Self) -> Result<T, EntryError>,
+    ) -> Result<Vec<T>, EntryError> {
+        let items = self.count("an array")?;
+        (0..items).map(|_| one(self)).collect()
+    }
+
+    fn array_of(&mut self, items: u64, expected: &'static str) -> Result<(), EntryError> {
+        let offset = self.decoder.position();
+        if self.count(expected)? == items {
+            Ok(())
+        } else {
+            Err(EntryError::Malformed { offset, expected })
+        }
+    }
+
+    /// The number of items of an array. Each takes at least a byte, so that a number larger than
+    /// the bytes left is a lie, found before anything is made of it.
+    fn count(&mut self, expected: &'static str) -> Result<u64, EntryError> {
+        let offset = self.decoder.position();
+        let items = self.decoder.array().ok().flatten();
+        let left = self.total_bytes.saturating_sub(self.decoder.position());
+        items
+            .filter(|items| usize::try_from(*items).is_ok_and(|items| items <= left))
+            .ok_or(EntryError::Malformed { offset, expected })
+    }
+
+    fn fixed<const N: usize>(&mut self, expected: &'static str) -> Result<[u8; N], EntryError> {
+        let offset = self.decoder.position();
+        let bytes = self
+            .decoder
+            .bytes()
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok());
+        bytes.ok_or(EntryError::Malformed { offset, expected })
+    }
+
+    fn number(&mut self, expected: &'static str) -> Result<u64, EntryError> {
+        let offset = self.decoder.position();
+        self.decoder
+            .u64()
+            .map_err(|_| EntryError::Malformed { offset, expected })
+    }
+
+    fn integer(&mut self, expected: &'static str) -> Result<i64, EntryError> {
+        let offset = self.decoder.position();
+        self.decoder
+            .i64()
+            .map_err(|_| EntryError::Malformed { offset, expected })
+    }
+
+    fn text(&mut self) -> Result<&'b str, EntryError> {
+        let offset = self.decoder.position();
+        self.decoder.str().map_err(|_| EntryError::Malformed {
+            offset,
+            expected: "a text",
+        })
+    }
+
+    fn flag(&mut self) -> Result<bool, EntryError> {
+        let offset = self.decoder.position();
+        self.decoder.bool().map_err(|_| EntryError::Malformed {
+            offset,
+            expected: "a boolean",
+        })
+    }
+
+    fn is_null(&self) -> bool {
+        self.decoder.datatype().is_ok_and(|next| next == Type::Null)
+    }
+
+    fn null(&mut self) -> Result<(), EntryError> {
+        let offset = self.decoder.position();
+        self.decoder.null().map_err(|_| EntryError::Malformed {
+            offset,
+            expected: "null",
+        })
+    }
+}

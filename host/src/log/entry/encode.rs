@@ -1,0 +1,238 @@
+//! Entries to bytes. The decision is the hot path: it appends to a buffer that the caller keeps.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use minicbor::Encoder;
+use minicbor::encode::Error;
+
+use crate::address::{Address, Network};
+use crate::decision::DecisionRecord;
+use crate::decision::trace::{Answer, Question};
+use crate::decision::verdict::{Evaluation, Outcome, Params, Reason, Verdict};
+use crate::timestamp::Timestamp;
+
+use super::codes::{self, value};
+use super::{Boot, Recovery};
+
+/// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
+/// the record and, with a buffer that is used again, without an allocation.
+pub fn encode_decision_into(decision: &DecisionRecord, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.decision(decision));
+}
+
+pub(super) fn boot(boot: &Boot, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.boot(boot));
+}
+
+pub(super) fn recovery(recovery: &Recovery, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.recovery(recovery));
+}
+
+/// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
+/// the buffer rather than half an entry: the log refuses an empty one.
+fn finish(out: &mut Vec<u8>, write: impl FnOnce(&mut Cbor<'_>) -> Written) {
+    if write(&mut Cbor(Encoder::new(&mut *out))).is_err() {
+        out.clear();
+    }
+}
+
+type Written = Result<(), Error<Infallible>>;
+
+/// The encoder with the shapes of the grammar.
+struct Cbor<'a>(Encoder<&'a mut Vec<u8>>);
+
+impl Cbor<'_> {
+    fn boot(&mut self, boot: &Boot) -> Written {
+        self.open(9, codes::BOOT)?;
+        self.instant(boot.time)?;
+        self.0.str(&boot.origin)?;
+        self.0.u64(codes::durability(boot.durability))?;
+        self.0.u64(boot.sync_interval_ms)?;
+        self.0.str(&boot.keyward_version)?;
+        self.0.str(&boot.engine)?;
+        self.0.bytes(boot.policy_set.as_bytes())?;
+        Ok(())
+    }
+
+    fn recovery(&mut self, recovery: &Recovery) -> Written {
+        self.open(5, codes::RECOVERY)?;
+        self.instant(recovery.time)?;
+        self.0.u64(recovery.dropped_bytes)?;
+        self.0.u64(recovery.segment)?;
+        Ok(())
+    }
+
+    fn decision(&mut self, decision: &DecisionRecord) -> Written {
+        self.open(12, codes::DECISION)?;
+        self.0.bytes(&decision.id.0.to_be_bytes())?;
+        self.instant(decision.time)?;
+        self.text_or_null(decision.request.as_deref())?;
+        self.text_or_null(decision.key.as_deref())?;
+        match &decision.key_record {
+            Some(digest) => self.0.bytes(digest.as_bytes())?,
+            None => self.0.null()?,
+        };
+        self.0.bytes(decision.policy_set.as_bytes())?;
+        self.0.u64(codes::permission(decision.permission))?;
+        self.0.str(&decision.reason)?;
+        self.text_or_null(decision.detail.as_deref())?;
+        self.list(&decision.evaluations, Self::evaluation)
+    }
+
+    /// The head of an entry: how many items it has, its type and its layout.
+    fn open(&mut self, items: u64, kind: u64) -> Written {
+        self.0.array(items)?.u64(kind)?.u64(codes::LAYOUT)?;
+        Ok(())
+    }
+
+    fn evaluation(&mut self, evaluation: &Evaluation) -> Written {
+        self.0.array(3)?;
+        match &evaluation.outcome {
+            Outcome::Verdict(verdict) => self.verdict(verdict)?,
+            Outcome::Fault(fault) => {
+                self.0.array(3)?.u64(codes::OUTCOME_FAULT)?;
+                self.0.u64(codes::fault(fault.kind))?.str(&fault.detail)?;
+            }
+        }
+        self.list(&evaluation.trace.steps, |cbor, (question, answer)| {
+            cbor.0.array(2)?;
+            cbor.question(question)?;
+            cbor.answer(question, answer)
+        })?;
+        self.0.u64(evaluation.fuel)?;
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Written {
+        self.0
+            .array(5)?
+            .u64(codes::OUTCOME_VERDICT)?
+            .u64(codes::effect(verdict.effect))?;
+        match &verdict.reason {
+            Some(Reason { code, params }) => self.named(2, code, params)?,
+            None => {
+                self.0.null()?;
+            }
+        }
+        self.list(&verdict.signals, |cbor, signal| {
+            cbor.named(2, &signal.name, &signal.params)
+        })?;
+        self.list(&verdict.obligations, |cbor, obligation| {
+            cbor.named(3, &obligation.name, &obligation.params)?;
+            cbor.0.bool(obligation.required)?;
+            Ok(())
+        })
+    }
+
+    /// An array that opens with a name and its parameters.
+    fn named(&mut self, items: u64, name: &str, params: &Params) -> Written {
+        self.0.array(items)?.str(name)?;
+        self.list(params, |cbor, (name, value)| {
+            cbor.0.array(2)?.str(name)?.str(value)?;
+            Ok(())
+        })
+    }
+
+    /// A number, or a number and an argument.
+    fn question(&mut self, question: &Question) -> Written {
+        let code = codes::question(question);
+        match question {
+            Question::Attribute(name) | Question::Header(name) | Question::KeyLabel(name) => {
+                self.0.array(2)?.u64(code)?.str(name)?;
+            }
+            Question::Reached(instant) => {
+                self.0.array(2)?.u64(code)?;
+                self.instant(*instant)?;
+            }
+            _ => {
+                self.0.u64(code)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, question: &Question, answer: &Answer) -> Written {
+        if matches!(question, Question::Attribute(_))
+            && let Some(kind) = value_kind(answer)
+        {
+            self.0.array(2)?.u64(kind)?;
+        }
+        match answer {
+            Answer::Absent => {
+                self.0.null()?;
+            }
+            Answer::Address(address) => self.address(*address)?,
+            Answer::Flag(flag) => {
+                self.0.bool(*flag)?;
+            }
+            Answer::Instant(instant) => self.instant(*instant)?,
+            Answer::Integer(integer) => {
+                self.0.i64(*integer)?;
+            }
+            Answer::Lifecycle(lifecycle) => {
+                self.0.u64(codes::lifecycle(*lifecycle))?;
+            }
+            Answer::Networks(networks) => self.list(networks, Self::network)?,
+            Answer::Text(text) => {
+                self.0.str(text)?;
+            }
+            Answer::Texts(texts) => self.list(texts, |cbor, text: &Arc<str>| {
+                cbor.0.str(text)?;
+                Ok(())
+            })?,
+        }
+        Ok(())
+    }
+
+    fn network(&mut self, network: &Network) -> Written {
+        self.0.array(2)?;
+        self.address(network.address())?;
+        self.0.u8(network.prefix_length())?;
+        Ok(())
+    }
+
+    /// 4 or 16 bytes.
+    fn address(&mut self, address: Address) -> Written {
+        match address.ip() {
+            IpAddr::V4(v4) => self.0.bytes(&v4.octets())?,
+            IpAddr::V6(v6) => self.0.bytes(&v6.octets())?,
+        };
+        Ok(())
+    }
+
+    /// Milliseconds since 1970-01-01T00:00:00Z.
+    fn instant(&mut self, instant: Timestamp) -> Written {
+        self.0.i64(instant.millis())?;
+        Ok(())
+    }
+
+    fn text_or_null(&mut self, text: Option<&str>) -> Written {
+        match text {
+            Some(text) => self.0.str(text)?,
+            None => self.0.null()?,
+        };
+        Ok(())
+    }
+
+    fn list<T>(&mut self, items: &[T], one: impl Fn(&mut Self, &T) -> Written) -> Written {
+        self.0
+            .array(u64::try_from(items.len()).unwrap_or(u64::MAX))?;
+        items.iter().try_for_each(|item| one(self, item))
+    }
+}
+
+/// The tag of an attribute's value; `None` for what stands without one: an absent value, and what
+/// no attribute can be, which the decoder then refuses.
+const fn value_kind(answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Absent | Answer::Lifecycle(_) | Answer::Networks(_) => None,
+        Answer::Address(_) => Some(value::ADDRESS),
+        Answer::Flag(_) => Some(value::FLAG),
+        Answer::Instant(_) => Some(value::INSTANT),
+        Answer::Integer(_) => Some(value::INTEGER),
+        Answer::Text(_) => Some(value::TEXT),
+        Answer::Texts(_) => Some(value::TEXTS),
+    }
+}

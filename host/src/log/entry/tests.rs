@@ -1,0 +1,293 @@
+//! The codec: any entry comes back, any bytes are refused or are the one form of an entry, and the
+//! bytes of known entries never change.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::*;
+use crate::address::{Address, Network};
+use crate::decision::trace::{Answer, Question, Trace};
+use crate::decision::verdict::{
+    Effect, Evaluation, Fault, FaultKind, Obligation, Outcome, Params, Reason, Signal, Verdict,
+};
+use crate::decision::{DecisionId, Permission};
+use crate::key::Lifecycle;
+
+mod golden;
+
+proptest! {
+    #[test]
+    fn every_entry_comes_back(entry in entry()) {
+        let bytes = entry.encode();
+        prop_assert_eq!(Entry::decode(&bytes), Ok(entry));
+    }
+
+    #[test]
+    fn a_decision_is_appended_to_what_the_buffer_holds(decision in decision()) {
+        let mut buffer = b"before".to_vec();
+        encode_decision_into(&decision, &mut buffer);
+        prop_assert_eq!(&buffer[6..], Entry::Decision(decision).encode());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_the_one_form_of_an_entry(bytes in vec(any::<u8>(), 0..200)) {
+        check_any(&bytes)?;
+    }
+
+    /// Random bytes hardly ever get past the first item; changed entries do.
+    #[test]
+    fn any_change_of_an_entry_is_refused_or_another_entry(
+        entry in entry(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = entry.encode();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] = byte }
+        check_any(&bytes)?;
+        let changed = bytes != entry.encode();
+        prop_assert!(!changed || Entry::decode(&bytes) != Ok(entry));
+    }
+}
+
+/// Bytes that decode encode to themselves.
+fn check_any(bytes: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(entry) = Entry::decode(bytes) {
+        prop_assert_eq!(entry.encode(), bytes);
+    }
+    Ok(())
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let boot = (
+        instant(),
+        ".{0,20}",
+        any::<bool>(),
+        any::<u64>(),
+        ".{0,9}",
+        ".{0,9}",
+        digest(),
+    )
+        .prop_map(
+            |(time, origin, durable, sync_interval_ms, version, engine, policy_set)| {
+                Entry::Boot(Boot {
+                    time,
+                    origin,
+                    durability: if durable {
+                        Durability::Durable
+                    } else {
+                        Durability::Written
+                    },
+                    sync_interval_ms,
+                    keyward_version: version,
+                    engine,
+                    policy_set,
+                })
+            },
+        );
+    let recovery = (instant(), any::<u64>(), any::<u64>()).prop_map(|(time, bytes, segment)| {
+        Entry::Recovery(Recovery {
+            time,
+            dropped_bytes: bytes,
+            segment,
+        })
+    });
+    prop_oneof![1 => boot, 1 => recovery, 6 => decision().prop_map(Entry::Decision)]
+}
+
+fn decision() -> impl Strategy<Value = DecisionRecord> {
+    let names = (
+        option::of(text()),
+        option::of(text()),
+        text(),
+        option::of(text()),
+    );
+    let digests = (option::of(digest()), digest());
+    let rest = (any::<bool>(), vec(evaluation(), 0..4));
+    (any::<u128>(), instant(), names, digests, rest).prop_map(
+        |(id, time, (request, key, reason, detail), (key_record, policy_set), (allow, rest))| {
+            DecisionRecord {
+                id: DecisionId(id),
+                time,
+                request,
+                key,
+                key_record,
+                policy_set,
+                permission: if allow {
+                    Permission::Allow
+                } else {
+                    Permission::Deny
+                },
+                reason,
+                detail,
+                evaluations: rest,
+            }
+        },
+    )
+}
+
+fn evaluation() -> impl Strategy<Value = Evaluation> {
+    let fault = (prop::sample::select(FaultKind::ALL.to_vec()), ".{0,20}")
+        .prop_map(|(kind, detail)| Outcome::Fault(Fault { kind, detail }));
+    let outcome = prop_oneof![3 => verdict().prop_map(Outcome::Verdict), 1 => fault];
+    (outcome, vec(step(), 0..8), any::<u64>()).prop_map(|(outcome, steps, fuel)| Evaluation {
+        outcome,
+        trace: Trace { steps },
+        fuel,
+    })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    let effect = prop::sample::select(vec![Effect::Abstain, Effect::Allow, Effect::Deny]);
+    let reason = (".{0,12}", params()).prop_map(|(code, params)| Reason { code, params });
+    let signal = (".{0,12}", params()).prop_map(|(name, params)| Signal { name, params });
+    let obligation =
+        (".{0,12}", params(), any::<bool>()).prop_map(|(name, params, required)| Obligation {
+            name,
+            params,
+            required,
+        });
+    (
+        effect,
+        option::of(reason),
+        vec(signal, 0..3),
+        vec(obligation, 0..3),
+    )
+        .prop_map(|(effect, reason, signals, obligations)| Verdict {
+            effect,
+            reason,
+            signals,
+            obligations,
+        })
+}
+
+fn params() -> impl Strategy<Value = Params> {
+    vec((".{0,8}", ".{0,40}"), 0..3)
+}
+
+/// A question with an answer that it can have.
+fn step() -> impl Strategy<Value = (Question, Answer)> {
+    prop_oneof![
+        (
+            prop_oneof![2 => question_with_text(), 1 => Just(Question::Host)],
+            text()
+        )
+            .prop_map(|(question, value)| match question {
+                Question::Header(_) => (question, Answer::Texts([value].into())),
+                other => (other, Answer::Text(value)),
+            }),
+        (maybe_absent(), any::<bool>()).prop_map(|(step, absent)| match step {
+            (question, _) if absent => (question, Answer::Absent),
+            step => step,
+        }),
+        always_there(),
+    ]
+}
+
+fn question_with_text() -> impl Strategy<Value = Question> {
+    prop_oneof![
+        text().prop_map(Question::Attribute),
+        text().prop_map(Question::Header),
+        text().prop_map(Question::KeyLabel),
+    ]
+}
+
+fn maybe_absent() -> impl Strategy<Value = (Question, Answer)> {
+    let attribute = (text(), value()).prop_map(|(name, value)| (Question::Attribute(name), value));
+    let label =
+        (text(), text()).prop_map(|(name, value)| (Question::KeyLabel(name), Answer::Text(value)));
+    let instants = vec![
+        Question::KeyExpiresAt,
+        Question::KeyGraceUntil,
+        Question::KeyNotBefore,
+        Question::KeyRotateBy,
+    ];
+    prop_oneof![
+        attribute,
+        label,
+        (prop::sample::select(instants), instant())
+            .prop_map(|(question, instant)| (question, Answer::Instant(instant))),
+        text().prop_map(|scope| (Question::RequiredScope, Answer::Text(scope))),
+        address().prop_map(|address| (Question::SourceAddress, Answer::Address(address))),
+        vec(network(), 0..4)
+            .prop_map(|list| (Question::KeyAllowedNetworks, Answer::Networks(list.into()))),
+    ]
+}
+
+fn always_there() -> impl Strategy<Value = (Question, Answer)> {
+    let names = vec![
+        Question::Host,
+        Question::KeyId,
+        Question::KeyOwner,
+        Question::Method,
+        Question::Path,
+    ];
+    let lives = vec![Lifecycle::Active, Lifecycle::Deprecated];
+    prop_oneof![
+        (prop::sample::select(names), text())
+            .prop_map(|(question, text)| (question, Answer::Text(text))),
+        (text(), texts()).prop_map(|(name, texts)| (Question::Header(name), Answer::Texts(texts))),
+        texts().prop_map(|scopes| (Question::KeyScopes, Answer::Texts(scopes))),
+        instant().prop_map(|instant| (Question::KeyIssuedAt, Answer::Instant(instant))),
+        instant().prop_map(|instant| (Question::Now, Answer::Instant(instant))),
+        prop::sample::select(lives).prop_map(|l| (Question::KeyLifecycle, Answer::Lifecycle(l))),
+        any::<bool>().prop_map(|flag| (Question::KeyReadOnly, Answer::Flag(flag))),
+        (instant(), any::<bool>())
+            .prop_map(|(instant, flag)| (Question::Reached(instant), Answer::Flag(flag))),
+    ]
+}
+
+/// The value of an attribute.
+fn value() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        text().prop_map(Answer::Text),
+        any::<i64>().prop_map(Answer::Integer),
+        any::<bool>().prop_map(Answer::Flag),
+        instant().prop_map(Answer::Instant),
+        address().prop_map(Answer::Address),
+        texts().prop_map(Answer::Texts),
+    ]
+}
+
+fn text() -> impl Strategy<Value = Arc<str>> {
+    ".{0,24}".prop_map(Arc::from)
+}
+
+fn texts() -> impl Strategy<Value = Arc<[Arc<str>]>> {
+    vec(text(), 0..4).prop_map(Arc::from)
+}
+
+fn instant() -> impl Strategy<Value = Timestamp> {
+    any::<i64>().prop_map(Timestamp::from_millis)
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    ip().prop_map(Address::new)
+}
+
+fn ip() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<u32>().prop_map(|bits| Ipv4Addr::from_bits(bits).into()),
+        any::<u128>().prop_map(|bits| Ipv6Addr::from_bits(bits).into()),
+    ]
+}
+
+fn network() -> impl Strategy<Value = Network> {
+    (ip(), 0..=128_u8).prop_filter_map("a prefix within the address", |(ip, prefix)| {
+        Network::new(ip, prefix)
+            .or_else(|error| match error {
+                crate::address::AddressError::HostBits { meant, .. } => Ok(meant),
+                other => Err(other),
+            })
+            .ok()
+    })
+}

@@ -1,0 +1,160 @@
+//! What can go wrong with a log that is being written.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::blob::BlobError;
+use super::entry::ENTRY_MAX_BYTES;
+use super::reader::LogReadError;
+
+/// The log has not taken an entry. It can still be in the log, and a decision for which this is the
+/// answer is a denial whatever the entry says.
+///
+/// Only the log makes one, as only the log makes a [`super::Receipt`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct AppendError {
+    kind: AppendErrorKind,
+    message: Arc<str>,
+}
+
+/// Why the log has not taken an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppendErrorKind {
+    /// The log has been closed.
+    Closed,
+    /// The disk is full. The log goes on when there is room again.
+    DiskFull,
+    /// The entry has no bytes.
+    Empty,
+    /// The operating system refused the write, and the log is as it was before.
+    Io,
+    /// An earlier failure has left in doubt what is on the disk. Nothing is appended any more;
+    /// keyward has to be started again.
+    Poisoned,
+    /// It took too long. The log goes on when the disk does.
+    Timeout,
+    /// The entry or the blob is larger than the log can hold.
+    TooLarge,
+    /// The blob's bytes are not those of its digest.
+    WrongDigest,
+}
+
+/// Why a log was not opened for writing.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The boot record was not taken.
+    #[error("the log cannot be written: {0}")]
+    Append(#[from] AppendError),
+    /// Another process writes to the folder.
+    #[error("log folder `{folder}` is in use by another keyward process ({holder})")]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+        /// Which process: `pid 123`.
+        holder: String,
+    },
+    /// A file or folder could not be made, cut off or synced.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// What was to be done.
+        action: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The log in the folder has another name.
+    #[error(
+        "the log in `{folder}` is named `{found}`, not `{expected}`; correct `origin`, or name \
+         another folder"
+    )]
+    OtherOrigin {
+        /// Which folder.
+        folder: PathBuf,
+        /// The name that the log has.
+        found: String,
+        /// The name that the options say.
+        expected: String,
+    },
+    /// The name is not one that a log can have.
+    #[error(
+        "`{0}` is not an origin; write 1 to 255 visible ASCII characters without `+` and without a \
+         scheme, for example `keyward.example/gateway-1`"
+    )]
+    Origin(String),
+    /// What is in the folder does not add up.
+    #[error(transparent)]
+    Read(#[from] LogReadError),
+    /// The size of a segment is zero or too large.
+    #[error("a segment of {0} bytes; write 1 to {max}", max = super::SEGMENT_MAX_BYTES)]
+    SegmentSize(u64),
+    /// The sync interval is zero or too long.
+    #[error("a sync interval of {0} ms; write 1 to {max}", max = super::SYNC_INTERVAL_MAX_MS)]
+    SyncInterval(u64),
+}
+
+impl AppendError {
+    /// Why, for a program.
+    #[must_use]
+    pub const fn kind(&self) -> AppendErrorKind {
+        self.kind
+    }
+
+    pub(super) fn closed() -> Self {
+        Self::new(AppendErrorKind::Closed, "the log is closed")
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::new(AppendErrorKind::Empty, "an entry without bytes")
+    }
+
+    pub(super) fn too_large(bytes: usize) -> Self {
+        let message = format!("an entry of {bytes} bytes; the most is {ENTRY_MAX_BYTES}");
+        Self::new(AppendErrorKind::TooLarge, message)
+    }
+
+    pub(super) fn timeout(what: &str, after_ms: u64) -> Self {
+        Self::new(
+            AppendErrorKind::Timeout,
+            format!("{what} within {after_ms} ms"),
+        )
+    }
+
+    /// An operation failed that has changed nothing.
+    pub(super) fn io(action: &str, error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendErrorKind::DiskFull,
+            _ => AppendErrorKind::Io,
+        };
+        Self::new(kind, format!("cannot {action}: {error}"))
+    }
+
+    /// An operation failed after which nobody knows what is on the disk.
+    pub(super) fn poisoned(cause: &str) -> Self {
+        let message = format!("the log is out of use until keyward is started again: {cause}");
+        Self::new(AppendErrorKind::Poisoned, message)
+    }
+
+    fn new(kind: AppendErrorKind, message: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<BlobError> for AppendError {
+    fn from(error: BlobError) -> Self {
+        match &error {
+            BlobError::Busy => Self::new(AppendErrorKind::Timeout, error.to_string()),
+            BlobError::TooLarge { .. } => Self::new(AppendErrorKind::TooLarge, error.to_string()),
+            BlobError::WrongDigest(_) => Self::new(AppendErrorKind::WrongDigest, error.to_string()),
+            BlobError::Io { digest, source } => Self::io(&format!("write blob `{digest}`"), source),
+            BlobError::Sync(_) | BlobError::Damaged(_) | BlobError::Missing(_) => {
+                Self::poisoned(&error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! How far the log is durable, and how those who wait for it and the thread that makes it so meet.
+//!
+//! Appenders say what they have written and may wait until it is durable; one sync thread waits for
+//! something to do, syncs, and says how far it came. All who wait are answered by the same sync.
+//! Every wait but the idle thread's has a limit, and a failure wakes everyone.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::error::AppendError;
+
+/// How long an appender waits for its entry to be durable.
+pub(super) const DURABLE_WAIT_MAX_MS: u64 = 1_000;
+/// How long closing waits for the last sync.
+const CLOSE_WAIT_MAX_MS: u64 = 2_000;
+
+/// Shared by the appenders and the sync thread.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// Entries below this index are durable. Changed with `gate` held.
+    durable: AtomicU64,
+    /// Someone waits for entries below this index.
+    requested: AtomicU64,
+    /// Something was written since the last sync began.
+    dirty: AtomicBool,
+    /// Someone has waited in vain and no sync has ended since: the next ones need not wait too.
+    stalled: AtomicBool,
+    closing: AtomicBool,
+    poison: OnceLock<AppendError>,
+    /// Held to change what the conditions below are about; true when the sync thread has ended.
+    gate: Mutex<bool>,
+    /// For the sync thread: there may be something to do.
+    work: Condvar,
+    /// For the others: something may have become durable, or never will.
+    done: Condvar,
+}
+
+impl Progress {
+    /// A log whose entries below an index are durable.
+    pub(super) fn new(durable: u64) -> Self {
+        Self {
+            durable: AtomicU64::new(durable),
+            requested: AtomicU64::new(durable),
+            dirty: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            poison: OnceLock::new(),
+            gate: Mutex::new(false),
+            work: Condvar::new(),
+            done: Condvar::new(),
+        }
+    }
+
+    /// Whether anything may be appended.
+    ///
+    /// # Errors
+    /// Poisoned, closed, or the disk stands still.
+    pub(super) fn check(&self) -> Result<(), AppendError> {
+        if let Some(poison) = self.poison.get() {
+            return Err(poison.clone());
+        }
+        if self.closing.load(Ordering::SeqCst) {
+            return Err(AppendError::closed());
+        }
+        if self.stalled.load(Ordering::SeqCst) {
+            return Err(timed_out());
+        }
+        Ok(())
+    }
+
+    /// The index below which entries are durable.
+    pub(super) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::SeqCst)
+    }
+
+    /// Something was written; the sync thread sees to it within the interval.
+    pub(super) fn mark_dirty(&self) {
+        if !self.dirty.swap(true, Ordering::SeqCst) {
+            let _gate = self.gate.lock();
+            self.work.notify_one();
+        }
+    }
+
+    /// Returns when the entries below `end` are durable.
+    ///
+    /// # Errors
+    /// The poison, or a timeout; they may be durable all the same, or become so.
+    pub(super) fn wait_durable(&self, end: u64) -> Result<(), AppendError> {
+        self.requested.fetch_max(end, Ordering::SeqCst);
+        let mut gate = self.gate.lock();
+        self.work.notify_one();
+        let waiting = |_: &mut bool| self.durable() < end && self.poison.get().is_none();
+        let limit = Duration::from_millis(DURABLE_WAIT_MAX_MS);
+        self.done.wait_while_for(&mut gate, waiting, limit);
+        if self.durable() >= end {
+            return Ok(());
+        }
+        if let Some(poison) = self.poison.get() {
+            return Err(poison.clone());
+        }
+        self.stalled.store(true, Ordering::SeqCst);
+        Err(timed_out())
+    }
+
+    /// For the sync thread: waits until there is something to sync, and then until someone waits
+    /// for it or the interval is over. `false`: the log is closing, this is the last sync.
+    pub(super) fn next_work(&self, interval: Duration) -> bool {
+        let closing = || self.closing.load(Ordering::SeqCst);
+        let mut gate = self.gate.lock();
+        self.work.wait_while(&mut gate, |_| {
+            !self.dirty.load(Ordering::SeqCst) && !closing()
+        });
+        let nobody_waits =
+            |_: &mut bool| self.requested.load(Ordering::SeqCst) <= self.durable() && !closing();
+        self.work.wait_while_for(&mut gate, nobody_waits, interval);
+        // Cleared before the sync looks how far the log goes: what is written from here on either
+        // is seen by this sync or sets it again.
+        self.dirty.store(false, Ordering::SeqCst);
+        !closing()
+    }
+
+    /// Entries below an index have become durable.
+    pub(super) fn advance(&self, durable: u64) {
+        let _gate = self.gate.lock();
+        self.durable.fetch_max(durable, Ordering::SeqCst);
+        self.stalled.store(false, Ordering::SeqCst);
+        self.done.notify_all();
+    }
+
+    /// From now on everything fails. The first cause stays.
+    pub(super) fn poison(&self, cause: &str) -> AppendError {
+        let poison = self
+            .poison
+            .get_or_init(|| AppendError::poisoned(cause))
+            .clone();
+        let _gate = self.gate.lock();
+        self.done.notify_all();
+        self.work.notify_one();
+        poison
+    }
+
+    /// Whether everything fails.
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.poison.get().is_some()
+    }
+
+    /// Refuses what comes from now on, asks for the last sync and waits for it. `false`: the sync
+    /// thread does not answer.
+    pub(super) fn close(&self) -> bool {
+        self.closing.store(true, Ordering::SeqCst);
+        let mut ended = self.gate.lock();
+        self.work.notify_one();
+        let limit = Duration::from_millis(CLOSE_WAIT_MAX_MS);
+        self.done.wait_while_for(&mut ended, |ended| !*ended, limit);
+        *ended
+    }
+
+    /// What closing came to, for a log whose entries end at an index.
+    ///
+    /// # Errors
+    /// The poison, or a timeout, when not all of them are durable.
+    pub(super) fn closed(&self, end: u64) -> Result<(), AppendError> {
+        if self.durable() >= end {
+            return Ok(());
+        }
+        Err(self.poison.get().cloned().unwrap_or_else(timed_out))
+    }
+
+    /// The sync thread has ended.
+    pub(super) fn ended(&self) {
+        *self.gate.lock() = true;
+        self.done.notify_all();
+    }
+}
+
+fn timed_out() -> AppendError {
+    AppendError::timeout("the disk did not make the log durable", DURABLE_WAIT_MAX_MS)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! Reading a segment from its start to its end, whatever is in it, with one buffer.
+
+use std::io::{self, Read};
+
+use super::{
+    CRC_BYTES, FRAME_HEAD_BYTES, FRAME_MAGIC, FRAME_MAX_BYTES, HEADER_FIXED_BYTES, HEADER_MAGIC,
+    Header, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError, VERSION, frame_crc,
+};
+use crate::log::entry::ENTRY_MAX_BYTES;
+
+/// The size of the buffer: room for a few of the largest frames.
+const BUFFER_BYTES: usize = 256 << 10;
+/// How many beginnings of frames are tried behind a damaged one. Chance makes one in 4 GiB; a torn
+/// tail has none that are whole.
+const CANDIDATES_MAX: u32 = 1024;
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum Tail {
+    /// With a whole frame.
+    Clean,
+    /// With something that is not a frame, and no frame behind it.
+    Torn {
+        /// Where the last whole frame ends.
+        offset: u64,
+        /// How many bytes are behind it.
+        bytes: u64,
+    },
+}
+
+/// A segment being read: at most the bytes that it had when the reading began, so that a writer may
+/// go on meanwhile.
+#[derive(Debug)]
+pub(in crate::log) struct Scan<R> {
+    source: R,
+    buffer: Vec<u8>,
+    // INVARIANT: `start <= end <= buffer.len()`; the bytes between are read and not yet used.
+    start: usize,
+    end: usize,
+    /// Where in the file `start` is.
+    offset: u64,
+    /// How many bytes the file has beyond `end`.
+    unread_bytes: u64,
+    next_index: u64,
+    /// The size of the payload that ends at `start`.
+    payload_bytes: usize,
+    header: Header,
+    tail: Tail,
+}
+
+impl<R: Read> Scan<R> {
+    /// Begins to read a segment of `length_bytes`.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when there is no whole header of this version.
+    pub(in crate::log) fn begin(source: R, length_bytes: u64) -> Result<Self, SegmentError> {
+        if length_bytes > SEGMENT_MAX_BYTES.saturating_add(FRAME_MAX_BYTES as u64) {
+            return Err(SegmentError::TooLarge);
+        }
+        let mut scan = Self {
+            source,
+            buffer: vec![0; BUFFER_BYTES],
+            start: 0,
+            end: 0,
+            offset: 0,
+            unread_bytes: length_bytes,
+            next_index: 0,
+            payload_bytes: 0,
+            header: Header {
+                origin: String::new(),
+                first_index: 0,
+            },
+            tail: Tail::Clean,
+        };
+        scan.header = scan.read_header()?;
+        scan.next_index = scan.header.first_index;
+        Ok(scan)
+    }
+
+    /// What the segment says of itself.
+    pub(in crate::log) const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The index of the entry that comes next.
+    pub(in crate::log) const fn next_index(&self) -> u64 {
+        self.next_index
+    }
+
+    /// Where the last whole frame that was read ends.
+    pub(in crate::log) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How the segment ends, after [`Scan::next_entry`] has said that it does.
+    pub(in crate::log) const fn tail(&self) -> Tail {
+        self.tail
+    }
+
+    /// Goes to the next entry and returns its index; `None` at the end of the segment.
+    ///
+    /// # Errors
+    /// [`SegmentError`] when what follows is neither an entry nor a torn tail.
+    pub(in crate::log) fn next_entry(&mut self) -> Result<Option<u64>, SegmentError> {
+        self.payload_bytes = 0;
+        self.fill(FRAME_MAX_BYTES)?;
+        let Some(frame) = parse_frame(self.ahead()) else {
+            self.tail = self.search_behind_damage()?;
+            return Ok(None);
+        };
+        let (expected, found) = (self.next_index, frame.index);
+        if found != expected {
+            return Err(SegmentError::Index { expected, found });
+        }
+        let size = frame.payload.len();
+        self.advance(FRAME_HEAD_BYTES.saturating_add(size));
+        self.payload_bytes = size;
+        self.next_index = expected.checked_add(1).ok_or(SegmentError::IndexesUsedUp)?;
+        Ok(Some(expected))
+    }
+
+    /// The payload of the entry that [`Scan::next_entry`] has gone to.
+    pub(in crate::log) fn payload(&self) -> &[u8] {
+        let payload = self.start.saturating_sub(self.payload_bytes)..self.start;
+        self.buffer.get(payload).unwrap_or_default()
+    }
+
+    fn read_header(&mut self) -> Result<Header, SegmentError> {
+        self.fill(HEADER_FIXED_BYTES + ORIGIN_MAX_BYTES + CRC_BYTES)?;
+        let ahead = self.ahead();
+        if !ahead.starts_with(&HEADER_MAGIC) {
+            return Err(SegmentError::NotASegment);
+        }
+        let version = u16::from_be_bytes(field(ahead, 8).ok_or(SegmentError::Header)?);
+        if version != VERSION {
+            return Err(SegmentError::Version(version));
+        }
+        let header = parse_header(ahead).ok_or(SegmentError::Header)?;
+        self.advance(HEADER_FIXED_BYTES + header.origin.len() + CRC_BYTES);
+        Ok(header)
+    }
+
+    /// Decides what bytes that are not a frame mean: the end, when no frame is behind them.
+    fn search_behind_damage(&mut self) -> Result<Tail, SegmentError> {
+        let offset = self.offset;
+        let mut candidates = 0;
+        // The damaged one itself has been tried.
+        self.advance(1.min(self.ahead().len()));
+        loop {
+            self.fill(FRAME_MAX_BYTES)?;
+            if self.ahead().is_empty() {
+                break;
+            }
+            if self.ahead().starts_with(&FRAME_MAGIC) {
+                if let Some(frame) = parse_frame(self.ahead()) {
+                    return Err(SegmentError::Corrupt {
+                        offset,
+                        index_of_next_valid: frame.index,
+                    });
+                }
+                candidates += 1;
+                if candidates > CANDIDATES_MAX {
+                    return Err(SegmentError::Unreadable { offset });
+                }
+            }
+            self.advance(to_next_magic(self.ahead()));
+        }
+        let bytes = self.offset.saturating_sub(offset);
+        self.offset = offset;
+        Ok(if bytes == 0 {
+            Tail::Clean
+        } else {
+            Tail::Torn { offset, bytes }
+        })
+    }
+
+    /// The bytes that are read and not yet used.
+    fn ahead(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.start = self.start.saturating_add(bytes).min(self.end);
+        self.offset = self.offset.saturating_add(bytes as u64);
+    }
+
+    /// Reads on until at least `bytes` are ahead, or the file ends. A file that has become shorter
+    /// ends where it now ends.
+    fn fill(&mut self, bytes: usize) -> io::Result<()> {
+        if self.ahead().len() >= bytes || self.unread_bytes == 0 {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end = self.end.saturating_sub(self.start);
+        self.start = 0;
+        while self.end < bytes && self.unread_bytes > 0 {
+            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+            let most = usize::try_from(self.unread_bytes)
+                .unwrap_or(usize::MAX)
+                .min(room.len());
+            let read = match self.source.read(room.get_mut(..most).unwrap_or_default()) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.end = self.end.saturating_add(read).min(self.buffer.len());
+            self.unread_bytes = if read == 0 {
+                0
+            } else {
+                self.unread_bytes.saturating_sub(read as u64)
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A whole, undamaged frame at the start of some bytes.
+struct Frame<'a> {
+    index: u64,
+    payload: &'a [u8],
+}
+
+fn parse_frame(bytes: &[u8]) -> Option<Frame<'_>> {
+    let (head, behind) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
+    let size = u32::from_be_bytes(field(head, 4)?);
+    let payload = behind.get(..usize::try_from(size).ok()?)?;
+    let index = u64::from_be_bytes(field(head, 8)?);
+    let crc = u32::from_be_bytes(field(head, 16)?);
+    let whole = head.starts_with(&FRAME_MAGIC)
+        && (1..=ENTRY_MAX_BYTES).contains(&payload.len())
+        && frame_crc(size, index, payload) == crc;
+    whole.then_some(Frame { index, payload })
+}
+
+fn parse_header(bytes: &[u8]) -> Option<Header> {
+    let size = usize::from(u16::from_be_bytes(field(bytes, 10)?));
+    if !(1..=ORIGIN_MAX_BYTES).contains(&size) {
+        return None;
+    }
+    let (covered, behind) = bytes.split_at_checked(HEADER_FIXED_BYTES.checked_add(size)?)?;
+    if crc32fast::hash(covered) != u32::from_be_bytes(field(behind, 0)?) {
+        return None;
+    }
+    let origin = std::str::from_utf8(covered.get(HEADER_FIXED_BYTES..)?).ok()?;
+    Some(Header {
+        origin: origin.to_owned(),
+        first_index: u64::from_be_bytes(field(bytes, 12)?),
+    })
+}
+
+/// The bytes of a field.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+/// How far it is from the first byte to the next one that can begin a frame.
+fn to_next_magic(bytes: &[u8]) -> usize {
+    let [first, ..] = FRAME_MAGIC;
+    let next = bytes.iter().skip(1).position(|byte| *byte == first);
+    next.map_or(bytes.len(), |distance| distance.saturating_add(1))
+}

@@ -1,0 +1,340 @@
+//! Writing: entries in order to the last segment, and a thread that makes them durable.
+//!
+//! Two locks, never one inside the other but for [`Writer::rotate`], which holds the appenders' lock
+//! and asks the blobs for a sync with a limit on its wait. The sync thread takes the appenders' lock
+//! only to look how far the log goes, and syncs without it.
+//!
+//! What a failure leads to:
+//!
+//! | failed | then |
+//! |---|---|
+//! | write | the file is cut back to the last whole entry; the entry is refused, the log goes on |
+//! | cutting back | poisoned |
+//! | making the next segment, before it has its name | the entry is refused, the next one tries again |
+//! | any sync, of a file or a folder | poisoned, never tried again |
+//! | the segment was deleted | poisoned |
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::blob::{BlobError, BlobStore};
+use super::entry::ENTRY_MAX_BYTES;
+use super::error::AppendError;
+use super::progress::Progress;
+use super::segment::{self, FRAME_HEAD_BYTES, Header};
+use super::storage::{Storage, StoredFile, temporary, write_whole};
+use super::{Durability, Receipt};
+use crate::digest::Digest;
+
+/// How long an appender waits for its turn.
+pub(super) const APPEND_WAIT_MAX_MS: u64 = 1_000;
+/// How many entries may be written and not yet durable; whoever writes one more waits for a sync.
+const UNSYNCED_MAX: u64 = 65_536;
+
+/// The part of a log that is shared with its sync thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    storage: Arc<dyn Storage>,
+    wal_folder: PathBuf,
+    origin: String,
+    segment_max_bytes: u64,
+    appender: Mutex<Appender>,
+    blobs: BlobStore,
+    progress: Progress,
+}
+
+/// What a writer begins with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) storage: Arc<dyn Storage>,
+    pub(super) wal_folder: PathBuf,
+    pub(super) origin: String,
+    pub(super) segment_max_bytes: u64,
+    pub(super) blobs: BlobStore,
+    pub(super) position: Position,
+}
+
+/// Where the next entry goes.
+#[derive(Debug)]
+pub(super) struct Position {
+    /// The last segment.
+    pub(super) file: Arc<dyn StoredFile>,
+    /// Where its last whole entry ends.
+    pub(super) offset: u64,
+    /// The index of the next entry.
+    pub(super) next_index: u64,
+    /// The index of the segment's first entry.
+    pub(super) first_index: u64,
+}
+
+/// The appenders' turn.
+#[derive(Debug)]
+struct Appender {
+    // INVARIANT: the file holds whole entries up to `offset`, the last one `next_index - 1`.
+    position: Position,
+    /// The next segment may have been made: nothing more goes into this one.
+    must_rotate: bool,
+    frame: Vec<u8>,
+}
+
+impl Writer {
+    /// A writer for a log that is durable up to its end.
+    pub(super) fn new(start: Start) -> Self {
+        Self {
+            storage: start.storage,
+            wal_folder: start.wal_folder,
+            origin: start.origin,
+            segment_max_bytes: start.segment_max_bytes,
+            progress: Progress::new(start.position.next_index),
+            blobs: start.blobs,
+            appender: Mutex::new(Appender {
+                position: start.position,
+                must_rotate: false,
+                frame: Vec::new(),
+            }),
+        }
+    }
+
+    /// Appends an entry; returns when it is as durable as asked for.
+    pub(super) fn append(
+        &self,
+        payload: &[u8],
+        durability: Durability,
+    ) -> Result<Receipt, AppendError> {
+        if payload.is_empty() {
+            return Err(AppendError::empty());
+        }
+        if payload.len() > ENTRY_MAX_BYTES {
+            return Err(AppendError::too_large(payload.len()));
+        }
+        self.progress.check()?;
+        let index = self.write(payload)?;
+        self.progress.mark_dirty();
+        let end = index.saturating_add(1);
+        let behind = end.saturating_sub(self.progress.durable()) > UNSYNCED_MAX;
+        let durability = if behind {
+            Durability::Durable
+        } else {
+            durability
+        };
+        if false {
+            self.progress.wait_durable(end)?;
+        }
+        Ok(Receipt { index, durability })
+    }
+
+    /// Returns when everything appended so far is durable.
+    pub(super) fn sync(&self) -> Result<(), AppendError> {
+        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
+        let appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+        let end = appender.position.next_index;
+        drop(appender);
+        self.progress.mark_dirty();
+        self.progress.wait_durable(end)
+    }
+
+    /// Refuses what comes and makes durable what there is.
+    pub(super) fn close(&self) -> Result<(), AppendError> {
+        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
+        self.progress.close();
+        let appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+        let end = appender.position.next_index;
+        drop(appender);
+        self.progress.closed(end)
+    }
+
+    /// [`Writer::close`] for one who cannot do anything about a failure. `false`: the sync thread
+    /// has not ended.
+    pub(super) fn end(&self) -> bool {
+        self.progress.close()
+    }
+
+    /// Writes a blob unless it is here. Blobs that could not be made durable poison the log.
+    pub(super) fn put_blob<B: AsRef<[u8]>>(
+        &self,
+        digest: Digest,
+        bytes: impl FnOnce() -> B,
+    ) -> Result<(), AppendError> {
+        self.progress.check()?;
+        if self.blobs.has(&digest) {
+            return Ok(());
+        }
+        self.blobs
+            .put(digest, bytes().as_ref())
+            .map_err(|error| self.blob_failed(error))
+    }
+
+    /// The sync thread, until the log is closed or poisoned.
+    pub(super) fn run_syncs(&self, interval: Duration) {
+        while self.progress.next_work(interval) && !self.progress.is_poisoned() {
+            self.sync_once();
+        }
+        if !self.progress.is_poisoned() {
+            self.sync_once();
+        }
+        self.progress.ended();
+    }
+
+    /// Makes durable what is written. The blobs first: what names them was appended after them.
+    fn sync_once(&self) {
+        let (file, end) = {
+            let appender = self.appender.lock();
+            (
+                Arc::clone(&appender.position.file),
+                appender.position.next_index,
+            )
+        };
+        match self.blobs.sync() {
+            Ok(()) => {}
+            Err(BlobError::Busy) => return self.progress.mark_dirty(),
+            Err(error) => {
+                self.blob_failed(error);
+                return;
+            }
+        }
+        if self.sync_segment(&*file).is_ok() {
+            self.progress.advance(end);
+        }
+    }
+
+    fn sync_segment(&self, file: &dyn StoredFile) -> Result<(), AppendError> {
+        match file.links() {
+            Ok(0) => return Err(self.progress.poison("its segment was deleted")),
+            Ok(_) => {}
+            Err(error) => return Err(self.sync_failed(&error)),
+        }
+        file.sync().map_err(|error| self.sync_failed(&error))
+    }
+
+    /// Writes one frame to the last segment, or to the next one when that is full.
+    fn write(&self, payload: &[u8]) -> Result<u64, AppendError> {
+        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
+        let mut appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+        // Again: it may have happened while this one waited.
+        self.progress.check()?;
+        if appender.must_rotate(payload.len(), self.segment_max_bytes) {
+            self.rotate(&mut appender)?;
+        }
+        let Appender {
+            position, frame, ..
+        } = &mut *appender;
+        let index = position.next_index;
+        let next_index = index.checked_add(1).ok_or_else(|| {
+            AppendError::io(
+                "append an entry",
+                &io::Error::other("the last index is used"),
+            )
+        })?;
+        frame.clear();
+        segment::encode_frame(index, payload, frame);
+        if let Err(error) = write_whole(&*position.file, frame, position.offset) {
+            return Err(self.cut_back(position, &error));
+        }
+        position.offset = position.offset.saturating_add(frame.len() as u64);
+        position.next_index = next_index;
+        Ok(index)
+    }
+
+    /// A write failed: whatever it left behind the last whole entry is cut off.
+    fn cut_back(&self, position: &Position, error: &io::Error) -> AppendError {
+        match position.file.truncate(position.offset) {
+            Ok(()) => AppendError::io("write to the log", error),
+            Err(second) => self.progress.poison(&format!(
+                "a write failed ({error}), and its segment could not be cut back ({second})"
+            )),
+        }
+    }
+
+    /// Begins the next segment. The one before is durable before the next one has a name, so that
+    /// only the last can ever be torn.
+    fn rotate(&self, appender: &mut Appender) -> Result<(), AppendError> {
+        self.blobs.sync().map_err(|error| self.blob_failed(error))?;
+        self.sync_segment(&*appender.position.file)?;
+        let first_index = appender.position.next_index;
+        self.progress.advance(first_index);
+        let header = Header {
+            origin: self.origin.clone(),
+            first_index,
+        };
+        appender.must_rotate = true;
+        match create_segment(&*self.storage, &self.wal_folder, &header) {
+            Ok(position) => {
+                appender.position = position;
+                appender.must_rotate = false;
+                Ok(())
+            }
+            Err(CreateError::Unnamed(error)) => {
+                Err(AppendError::io("begin a segment of the log", &error))
+            }
+            Err(CreateError::Unsynced(error)) => Err(self.sync_failed(&error)),
+        }
+    }
+
+    fn blob_failed(&self, error: BlobError) -> AppendError {
+        match error {
+            BlobError::Sync(_) => self.progress.poison(&error.to_string()),
+            other => other.into(),
+        }
+    }
+
+    fn sync_failed(&self, error: &io::Error) -> AppendError {
+        self.progress
+            .poison(&format!("its bytes could not be made durable ({error})"))
+    }
+}
+
+impl Appender {
+    /// Whether the next frame belongs in another segment. Each holds at least one.
+    const fn must_rotate(&self, payload_bytes: usize, segment_max_bytes: u64) -> bool {
+        let frame_bytes = (FRAME_HEAD_BYTES + payload_bytes) as u64;
+        let full = self.position.offset.saturating_add(frame_bytes) > segment_max_bytes;
+        self.must_rotate || (full && self.position.next_index > self.position.first_index)
+    }
+}
+
+/// Why a segment was not made.
+#[derive(Debug)]
+pub(super) enum CreateError {
+    /// Before anything was to be durable: it can be tried again.
+    Unnamed(io::Error),
+    /// A sync failed.
+    Unsynced(io::Error),
+}
+
+/// Makes a segment with nothing but its header: durable under a temporary name first, then named,
+/// then durable by name.
+pub(super) fn create_segment(
+    storage: &dyn Storage,
+    wal_folder: &std::path::Path,
+    header: &Header,
+) -> Result<Position, CreateError> {
+    let temporary = temporary(wal_folder, header.first_index);
+    let bytes = header.encode();
+    let file = storage.create(&temporary).map_err(CreateError::Unnamed)?;
+    write_whole(&*file, &bytes, 0).map_err(CreateError::Unnamed)?;
+    file.sync().map_err(CreateError::Unsynced)?;
+    let path = wal_folder.join(segment::file_name(header.first_index));
+    storage
+        .rename(&temporary, &path)
+        .map_err(CreateError::Unnamed)?;
+    storage
+        .sync_folder(wal_folder)
+        .map_err(CreateError::Unsynced)?;
+    Ok(Position {
+        file: file.into(),
+        offset: bytes.len() as u64,
+        next_index: header.first_index,
+        first_index: header.first_index,
+    })
+}
+
+fn no_turn() -> AppendError {
+    AppendError::timeout(
+        "the log was busy and did not take the entry",
+        APPEND_WAIT_MAX_MS,
+    )
+}

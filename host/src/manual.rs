@@ -1,0 +1,13 @@
+//! The manual. The same texts stand as files under `docs/`.
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/formats.md")]
+pub mod formats {}
+
+#[doc = include_str!("../docs/policies.md")]
+pub mod policies {}
+
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}

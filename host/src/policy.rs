@@ -1,0 +1,352 @@
+//! Policies: sandboxed components that are asked one request at a time.
+//!
+//! A [`PolicySet`] is an ordered list of [`Policy`]s; a policy is a module (a wasm component) with
+//! settings, a name and limits. [`Policy::evaluate`] runs it in an instance of its own, which starts
+//! from the configured snapshot, gets that one call and is dropped. What it asks goes through
+//! [`Answers`] and is noted in the trace, so that the same answers give the same verdict and the same
+//! fuel, here and in every replay.
+//!
+//! Out of scope: where modules and settings come from, what becomes of a verdict, and any log.
+
+mod budget;
+mod component;
+mod descriptor;
+mod engine;
+mod fault;
+mod interface;
+mod settings;
+mod snapshot;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+pub use budget::Limits;
+pub use component::MODULE_MAX_BYTES;
+pub use descriptor::{AttributeNeed, Descriptor, ReasonTemplate};
+pub use engine::{ENGINE, Engine, EngineError};
+pub use interface::Answers;
+pub use settings::SettingProblem;
+
+use crate::decision::Mode;
+use crate::decision::trace::{Answer, Question, Trace};
+use crate::decision::verdict::{Evaluation, Fault, FaultKind, Outcome};
+use crate::digest::Digest;
+
+/// What a policy is made from.
+#[derive(Clone, Debug)]
+pub struct PolicySpec {
+    /// Unique in its set.
+    pub name: Arc<str>,
+    /// Whether its verdict counts.
+    pub mode: Mode,
+    /// The component's bytes, at most [`MODULE_MAX_BYTES`].
+    pub module: Arc<[u8]>,
+    /// Canonical JSON (RFC 8785) of an object.
+    pub settings: Arc<str>,
+    /// What one evaluation may use.
+    pub limits: Limits,
+}
+
+/// A module with settings, a name and limits, ready to be evaluated from any thread.
+pub struct Policy {
+    spec: PolicySpec,
+    engine: Engine,
+    descriptor: Descriptor,
+    needs: Arc<BTreeSet<Arc<str>>>,
+    pre: interface::bindings::PolicyPre<interface::State>,
+    module_digest: Digest,
+    snapshot: Option<Digest>,
+}
+
+/// An ordered list of policies, named by the digest of its manifest.
+#[derive(Debug)]
+pub struct PolicySet {
+    policies: Vec<Policy>,
+    manifest: Arc<[u8]>,
+    digest: Digest,
+}
+
+/// Why a policy does not load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The descriptor, or its settings schema, breaks the contract.
+    #[error("what the module says of itself is not acceptable: {0}")]
+    Descriptor(String),
+    /// A call that a load makes ended in a fault.
+    #[error("`{call}` failed: {fault}")]
+    Failed {
+        /// `describe` or `configure`.
+        call: &'static str,
+        /// How it failed.
+        fault: Fault,
+    },
+    /// It imports more than the policy interface.
+    #[error(
+        "it imports {}; a policy may import `keyward:policy/request` and `keyward:policy/log` only",
+        quoted(.0)
+    )]
+    Imports(Vec<String>),
+    /// It does not fit the interface `keyward:policy@0.1.0`.
+    #[error("it does not fit the interface `keyward:policy@0.1.0`: {0}")]
+    Interface(String),
+    /// Not a component that this engine can compile.
+    #[error("the module cannot be used: {0}")]
+    Module(String),
+    /// The settings are refused, by the schema or by the policy itself.
+    #[error("its settings are refused: {}", listed(.0))]
+    Settings(Vec<SettingProblem>),
+}
+
+/// What a policy set's digest covers: everything but the engine that decides a verdict. Kept with
+/// the log, so that a replay needs nothing else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The engine that the set was loaded on; fuel and snapshots are compared only on the same.
+    pub engine: String,
+    /// The policies, in the order of the set.
+    pub policies: Vec<ManifestPolicy>,
+}
+
+/// One policy of a [`Manifest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestPolicy {
+    /// Unique in the set.
+    pub name: Arc<str>,
+    /// `enforce` or `shadow`.
+    pub mode: Mode,
+    /// The digest of the component.
+    pub module: Digest,
+    /// The settings: an object.
+    pub settings: serde_json::Value,
+    /// Its budgets.
+    pub limits: Limits,
+    /// The digest of the configured snapshot; `None` when it could not be snapshotted.
+    pub snapshot: Option<Digest>,
+    /// What the policy says of itself.
+    pub descriptor: Descriptor,
+}
+
+impl Policy {
+    /// Loads a policy: checks the component, its imports, its descriptor and the settings, and
+    /// snapshots it configured.
+    ///
+    /// # Errors
+    /// [`LoadError`] says which check failed.
+    pub fn load(engine: &Engine, spec: PolicySpec) -> Result<Self, LoadError> {
+        let loaded = component::load(engine, &spec)?;
+        Ok(Self {
+            engine: engine.clone(),
+            needs: component::needs(&loaded.descriptor),
+            descriptor: loaded.descriptor,
+            pre: loaded.pre,
+            module_digest: Digest::of(&spec.module),
+            snapshot: loaded.snapshot,
+            spec,
+        })
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub const fn spec(&self) -> &PolicySpec {
+        &self.spec
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub const fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// The digest of its component.
+    #[must_use]
+    pub const fn module_digest(&self) -> Digest {
+        self.module_digest
+    }
+
+    /// The digest of its configured snapshot; `None` when each instance is configured anew.
+    #[must_use]
+    pub const fn snapshot(&self) -> Option<Digest> {
+        self.snapshot
+    }
+
+    /// Evaluates it once, in a fresh instance. Never fails: what goes wrong is a fault.
+    #[must_use]
+    pub fn evaluate(&self, mut answers: Box<dyn Answers>) -> Evaluation {
+        if let Some(evaluation) = self.missing_need(&mut *answers) {
+            return evaluation;
+        }
+        let limits = &self.spec.limits;
+        let state = interface::State::new(limits, Arc::clone(&self.needs));
+        let mut store = component::store(&self.engine, limits, state);
+        let result = self.call(&mut store, answers);
+        let fuel = match result {
+            Ok(_) => limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
+            // Where inside a failing call the fuel stood is the engine's affair, but for this one.
+            Err(_) => 0,
+        };
+        let outcome = result
+            .map_err(|error| fault::fault_of(&error))
+            .and_then(|answer| match answer {
+                Ok(verdict) => self.descriptor.check_verdict(verdict, limits),
+                Err(declared) => Err(descriptor::declared_fault(&declared)),
+            })
+            .map_or_else(Outcome::Fault, Outcome::Verdict);
+        Evaluation {
+            outcome,
+            trace: store.into_data().into_trace(),
+            fuel,
+        }
+    }
+
+    fn call(
+        &self,
+        store: &mut wasmtime::Store<interface::State>,
+        answers: Box<dyn Answers>,
+    ) -> wasmtime::Result<Answered> {
+        let world = self.pre.instantiate(&mut *store)?;
+        if self.snapshot.is_none() {
+            let configured = component::call_configure(&world, store, &self.spec.settings)?;
+            configured.map_err(|_| {
+                fault::Stop::Contract("refused settings that it had accepted".to_owned())
+            })?;
+        }
+        store.data_mut().open(answers);
+        component::set_fuel(store, self.spec.limits.fuel);
+        // In a call the guest passes either a name or the verdict; twice the budget leaves room for
+        // the lists that hold the text.
+        let hostcall_bytes = self
+            .spec
+            .limits
+            .verdict_bytes
+            .saturating_mul(2)
+            .max(64 << 10);
+        store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
+        world.keyward_policy_decide().call_evaluate(store)
+    }
+
+    /// A required attribute without a value denies before the policy is called.
+    fn missing_need(&self, answers: &mut dyn Answers) -> Option<Evaluation> {
+        let mut required = self
+            .descriptor
+            .needs
+            .iter()
+            .filter(|need| need.required)
+            .peekable();
+        required.peek()?;
+        let mut trace = Trace::default();
+        let outcome = required.find_map(|need| {
+            let question = Question::Attribute(Arc::clone(&need.name));
+            let fault = |text| Some(Outcome::Fault(Fault::new(FaultKind::Contract, text)));
+            match answers.answer(&question) {
+                Ok(Answer::Absent) => {
+                    trace.steps.push((question, Answer::Absent));
+                    fault(format!(
+                        "it needs the attribute `{}`, which has no value",
+                        need.name
+                    ))
+                }
+                Ok(_) => None,
+                Err(text) => fault(text),
+            }
+        })?;
+        Some(Evaluation {
+            outcome,
+            trace,
+            fuel: 0,
+        })
+    }
+}
+
+/// What `evaluate` returns when it returns.
+type Answered = Result<
+    interface::bindings::keyward::policy::types::Verdict,
+    interface::bindings::keyward::policy::types::Fault,
+>;
+
+impl PolicySet {
+    /// A set of loaded policies, in order.
+    ///
+    /// # Errors
+    /// When the manifest cannot be written as JSON, which no loaded policy causes.
+    pub fn new(policies: Vec<Policy>) -> Result<Self, serde_json::Error> {
+        let policy = |policy: &Policy| -> Result<ManifestPolicy, serde_json::Error> {
+            Ok(ManifestPolicy {
+                name: Arc::clone(&policy.spec.name),
+                mode: policy.spec.mode,
+                module: policy.module_digest,
+                settings: serde_json::from_str(&policy.spec.settings)?,
+                limits: policy.spec.limits,
+                snapshot: policy.snapshot,
+                descriptor: policy.descriptor.clone(),
+            })
+        };
+        let manifest = Manifest {
+            engine: ENGINE.to_owned(),
+            policies: policies.iter().map(policy).collect::<Result<_, _>>()?,
+        };
+        let manifest = serde_json_canonicalizer::to_vec(&manifest)?;
+        Ok(Self {
+            policies,
+            digest: Digest::of(&manifest),
+            manifest: manifest.into(),
+        })
+    }
+
+    /// The policies, in order.
+    #[must_use]
+    pub fn policies(&self) -> &[Policy] {
+        &self.policies
+    }
+
+    /// The canonical JSON (RFC 8785) of its [`Manifest`].
+    #[must_use]
+    pub fn manifest(&self) -> &[u8] {
+        &self.manifest
+    }
+
+    /// The digest of the manifest, which names the set.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// Reads what a component says of itself, after checking that it may be loaded at all.
+///
+/// # Errors
+/// [`LoadError`] says which check failed.
+pub fn inspect(engine: &Engine, module: &[u8]) -> Result<Descriptor, LoadError> {
+    component::inspect(engine, module)
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.spec.name)
+            .field("module", &self.module_digest)
+            .field("snapshot", &self.snapshot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `` `a`, `b` ``.
+fn quoted(names: &[String]) -> String {
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// `/a: wrong; /b: wrong`.
+fn listed(problems: &[SettingProblem]) -> String {
+    let problem = |problem: &SettingProblem| match problem.pointer.as_str() {
+        "" => problem.message.clone(),
+        pointer => format!("`{pointer}`: {}", problem.message),
+    };
+    problems.iter().map(problem).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,251 @@
+//! From a file's bytes to a policy that can be evaluated: every check of a load, in order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::types::Component as ComponentType;
+use wasmtime::component::{Component, Instance, Linker};
+
+use super::budget::Limits;
+use super::descriptor::{DESCRIPTOR_MAX_BYTES, Descriptor};
+use super::engine::{EPOCH_TICK_MS, Engine};
+use super::fault::fault_of;
+use super::interface::bindings::{Policy as World, PolicyPre};
+use super::interface::{State, add_to_linker};
+use super::settings::{self, SettingProblem};
+use super::snapshot::{self, Instrumented};
+use super::{LoadError, PolicySpec};
+use crate::digest::Digest;
+
+/// The largest component, in bytes.
+pub const MODULE_MAX_BYTES: usize = 32 << 20;
+
+/// A component that passed every check, ready to make instances.
+pub(super) struct Loaded {
+    pub(super) descriptor: Descriptor,
+    pub(super) pre: PolicyPre<State>,
+    /// The digest of the snapshot; `None` when each instance has to be configured.
+    pub(super) snapshot: Option<Digest>,
+}
+
+/// Loads a policy: component, imports, descriptor, settings, snapshot.
+pub(super) fn load(engine: &Engine, spec: &PolicySpec) -> Result<Loaded, LoadError> {
+    if spec.module.len() > MODULE_MAX_BYTES {
+        return Err(LoadError::Module(format!(
+            "it is larger than {MODULE_MAX_BYTES} bytes"
+        )));
+    }
+    let instrumented = snapshot::instrument(&spec.module);
+    let bytes = instrumented
+        .as_ref()
+        .map_or(&*spec.module, |instrumented| &instrumented.wasm);
+    let component = compile(engine, bytes)?;
+    check_imports(engine, &component.component_type())?;
+    let pre = link(engine, &component)?;
+    let descriptor = describe(engine, &pre, &spec.limits)?;
+    check_settings(&descriptor, &spec.settings)?;
+    let snapshot = configure(engine, &pre, spec, instrumented.as_ref())?;
+    let Some(snapshot) = snapshot else {
+        // Without accessors: what runs is then the module as it was given.
+        let pre = link(engine, &compile(engine, &spec.module)?)?;
+        return Ok(Loaded {
+            descriptor,
+            pre,
+            snapshot: None,
+        });
+    };
+    let pre = link(engine, &compile(engine, &snapshot)?)?;
+    Ok(Loaded {
+        descriptor,
+        pre,
+        snapshot: Some(Digest::of(&snapshot)),
+    })
+}
+
+/// Reads the descriptor of a component and checks its imports, without settings.
+pub(super) fn inspect(engine: &Engine, module: &[u8]) -> Result<Descriptor, LoadError> {
+    let component = compile(engine, module)?;
+    check_imports(engine, &component.component_type())?;
+    describe(engine, &link(engine, &component)?, &Limits::default())
+}
+
+fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
+    if !wasmtime::Engine::detect_precompiled(bytes).is_none() {
+        return Err(LoadError::Module(
+            "it is precompiled code, not a component".to_owned(),
+        ));
+    }
+    let error = match Component::from_binary(&engine.wasm, bytes) {
+        Ok(component) => return Ok(component),
+        Err(error) => error,
+    };
+    Err(LoadError::Module(match bytes {
+        [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => {
+            "it is a core module, not a component; build it with `keyward policy build`".to_owned()
+        }
+        [b'\0', b'a', b's', b'm', ..] => format!("it is damaged or not supported: {error:#}"),
+        _ => "it is not a wasm component".to_owned(),
+    }))
+}
+
+/// A policy may import the interfaces of `keyward:policy` and nothing else.
+fn check_imports(engine: &Engine, component: &ComponentType) -> Result<(), LoadError> {
+    let allowed = |name: &str| {
+        let interface = name.strip_prefix("keyward:policy/");
+        let interface = interface.and_then(|name| name.split('@').next());
+        // `types` holds types only; the linker, which defines no function there, holds it to that.
+        matches!(interface, Some("request" | "log" | "types"))
+    };
+    let refused: Vec<String> = (component.imports(&engine.wasm))
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !allowed(name))
+        .collect();
+    if refused.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::Imports(refused))
+    }
+}
+
+fn link(engine: &Engine, component: &Component) -> Result<PolicyPre<State>, LoadError> {
+    let fail = |error: wasmtime::Error| LoadError::Interface(format!("{error:#}"));
+    let mut linker = Linker::new(&engine.wasm);
+    add_to_linker(&mut linker).map_err(fail)?;
+    let pre = linker.instantiate_pre(component).map_err(fail)?;
+    PolicyPre::new(pre).map_err(fail)
+}
+
+/// A store with its budgets set. Fuel covers instantiation until the caller sets it again.
+pub(super) fn store(engine: &Engine, limits: &Limits, state: State) -> Store<State> {
+    let mut store = Store::new(&engine.wasm, state);
+    store.limiter(|state| &mut state.meter);
+    store.set_epoch_deadline(limits.deadline_ms.div_ceil(EPOCH_TICK_MS).saturating_add(1));
+    set_fuel(&mut store, limits.configure_fuel);
+    store
+}
+
+/// Sets what is left to burn.
+pub(super) fn set_fuel(store: &mut Store<State>, fuel: u64) {
+    // Fails only on an engine without fuel, which `engine::config` rules out; the store then has
+    // none and the next call ends at once.
+    drop(store.set_fuel(fuel));
+}
+
+/// A store for `describe` and `configure`: no questions, ten times the time.
+fn load_store(engine: &Engine, limits: &Limits) -> Store<State> {
+    let limits = Limits {
+        deadline_ms: limits.deadline_ms.saturating_mul(10),
+        ..*limits
+    };
+    store(engine, &limits, State::new(&limits, Arc::default()))
+}
+
+fn describe(
+    engine: &Engine,
+    pre: &PolicyPre<State>,
+    limits: &Limits,
+) -> Result<Descriptor, LoadError> {
+    let mut store = load_store(engine, limits);
+    store.set_hostcall_fuel(DESCRIPTOR_MAX_BYTES);
+    let given = (pre.instantiate(&mut store))
+        .and_then(|world| world.keyward_policy_decide().call_describe(&mut store))
+        .map_err(|error| LoadError::Failed {
+            call: "describe",
+            fault: fault_of(&error),
+        })?;
+    Descriptor::check(given).map_err(LoadError::Descriptor)
+}
+
+fn check_settings(descriptor: &Descriptor, settings: &str) -> Result<(), LoadError> {
+    let settings = serde_json::from_str(settings)
+        .map_err(|error| LoadError::Descriptor(format!("the settings are not JSON: {error}")))?;
+    let schema = &descriptor.settings_schema;
+    let problems = settings::check(schema, &settings)
+        .map_err(|error| LoadError::Descriptor(format!("its settings schema is bad: {error}")))?;
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(LoadError::Settings(problems))
+    }
+}
+
+/// Configures one instance and takes the snapshot, where that can be done.
+fn configure(
+    engine: &Engine,
+    pre: &PolicyPre<State>,
+    spec: &PolicySpec,
+    instrumented: Option<&Instrumented<'_>>,
+) -> Result<Option<Vec<u8>>, LoadError> {
+    let mut store = load_store(engine, &spec.limits);
+    let failed = |error| LoadError::Failed {
+        call: "configure",
+        fault: fault_of(&error),
+    };
+    let instance: Instance = pre.instance_pre().instantiate(&mut store).map_err(failed)?;
+    let world = World::new(&mut store, &instance).map_err(failed)?;
+    call_configure(&world, &mut store, &spec.settings)
+        .map_err(failed)?
+        .map_err(|problems| LoadError::Settings(problems))?;
+    // Reading the state costs fuel and passes the whole memory, which is within its own budget.
+    set_fuel(&mut store, u64::MAX);
+    store.set_hostcall_fuel(usize::MAX);
+    Ok(
+        instrumented
+            .and_then(|instrumented| snapshot::snapshot(instrumented, &mut store, instance)),
+    )
+}
+
+/// Calls `configure`: the outer error ends the call, the inner one is the policy's own.
+pub(super) fn call_configure(
+    world: &World,
+    store: &mut Store<State>,
+    settings: &str,
+) -> wasmtime::Result<Result<(), Vec<SettingProblem>>> {
+    store.set_hostcall_fuel(DESCRIPTOR_MAX_BYTES);
+    let answer = world
+        .keyward_policy_decide()
+        .call_configure(store, settings)?;
+    Ok(answer.map_err(|errors| {
+        let problem =
+            |error: super::interface::bindings::exports::keyward::policy::decide::SettingError| {
+                SettingProblem {
+                    pointer: error.path,
+                    message: error.message,
+                }
+            };
+        errors.into_iter().map(problem).collect()
+    }))
+}
+
+/// The names that a policy may ask `attribute` for.
+pub(super) fn needs(descriptor: &Descriptor) -> Arc<BTreeSet<Arc<str>>> {
+    Arc::new(
+        descriptor
+            .needs
+            .iter()
+            .map(|need| Arc::clone(&need.name))
+            .collect(),
+    )
+}
+
+/// Whether every import of a component is one that a policy may have; for tests of the rule.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_it_refuses() {
+        let engine = Engine::new(None).unwrap();
+        let component = r#"(component
+            (import "wasi:clocks/wall-clock@0.2.0" (instance))
+            (import "keyward:policy/request@0.1.0" (instance))
+            (import "keyward:policy/secrets@0.1.0" (instance)))"#;
+        let component = compile(&engine, &wat::parse_str(component).unwrap()).unwrap();
+        assert!(matches!(
+            check_imports(&engine, &component.component_type()),
+            Err(LoadError::Imports(refused))
+                if refused == ["wasi:clocks/wall-clock@0.2.0", "keyward:policy/secrets@0.1.0"]
+        ));
+    }
+}

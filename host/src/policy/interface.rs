@@ -1,0 +1,329 @@
+//! The host's side of `keyward:policy`: the functions that a policy may call.
+//!
+//! Each call of `request` is a [`Question`]. It is counted, answered, and noted in the trace, in
+//! that order. Nothing else crosses: there is no clock, no randomness, no file, no network. Calls of
+//! `log` go nowhere, so that nothing can depend on them.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, WasmStr};
+
+use super::budget::{Limits, Meter};
+use super::fault::Stop;
+use crate::address::Network;
+use crate::decision::trace::{Answer, Question, Trace};
+use crate::key::Lifecycle;
+use crate::timestamp::Timestamp;
+
+/// Types and exports of the world, generated from `wit/`.
+pub(super) mod bindings {
+    wasmtime::component::bindgen!({ world: "policy", path: "../wit", imports: { default: trappable } });
+}
+use bindings::keyward::policy::{log, types as wit};
+
+/// Who answers a policy's questions: the live request and key record, or, in a replay, the record.
+pub trait Answers: Send {
+    /// Answers one question. Called once for each call of the policy, in order.
+    ///
+    /// # Errors
+    /// When there is no answer: a replay whose record holds no such question. The evaluation ends
+    /// with a contract fault of this text.
+    fn answer(&mut self, question: &Question) -> Result<Answer, String>;
+}
+
+/// What an instance's store holds: who answers, what was asked, what is left of the budgets.
+pub(super) struct State {
+    /// `None` outside `evaluate`: neither `describe` nor `configure` may ask.
+    answers: Option<Box<dyn Answers>>,
+    needs: Arc<BTreeSet<Arc<str>>>,
+    trace: Trace,
+    questions_left: u32,
+    answers_left_bytes: u64,
+    pub(super) meter: Meter,
+}
+
+/// The longest name of a header, label or attribute that may be asked for.
+const NAME_MAX_BYTES: usize = 256;
+
+impl State {
+    pub(super) fn new(limits: &Limits, needs: Arc<BTreeSet<Arc<str>>>) -> Self {
+        Self {
+            answers: None,
+            needs,
+            trace: Trace::default(),
+            questions_left: limits.questions,
+            answers_left_bytes: limits.answers_bytes,
+            meter: Meter::new(limits),
+        }
+    }
+
+    /// From here on, questions are answered.
+    pub(super) fn open(&mut self, answers: Box<dyn Answers>) {
+        self.answers = Some(answers);
+    }
+
+    pub(super) fn into_trace(self) -> Trace {
+        self.trace
+    }
+
+    fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
+        let answers = self.answers.as_mut().ok_or_else(|| {
+            Stop::Contract(format!("called `{}` outside `evaluate`", question.name()))
+        })?;
+        self.questions_left = self
+            .questions_left
+            .checked_sub(1)
+            .ok_or(Stop::TooManyQuestions(
+                "asked more questions than its budget",
+            ))?;
+        let answer = match &question {
+            Question::Attribute(name) if !self.needs.contains(name) => Answer::Absent,
+            _ => answers.answer(&question).map_err(Stop::Contract)?,
+        };
+        let bytes = question.argument_bytes() + answer.size_bytes();
+        self.answers_left_bytes =
+            self.answers_left_bytes
+                .checked_sub(bytes)
+                .ok_or(Stop::TooManyQuestions(
+                    "was given more bytes of answers than its budget",
+                ))?;
+        self.trace.steps.push((question, answer.clone()));
+        Ok(answer)
+    }
+}
+
+type Store<'a> = StoreContextMut<'a, State>;
+
+/// Defines `request` and `log` for components to import.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut request = linker.instance("keyward:policy/request@0.1.0")?;
+    request.func_wrap("reached", |mut store: Store<'_>, (instant,): (i64,)| {
+        let question = Question::Reached(Timestamp::from_millis(instant));
+        Ok((flag(store.data_mut().ask(question)?)?,))
+    })?;
+    plain(&mut request, "now", || Question::Now, instant)?;
+    plain(
+        &mut request,
+        "source-address",
+        || Question::SourceAddress,
+        address,
+    )?;
+    plain(&mut request, "method", || Question::Method, text)?;
+    plain(&mut request, "host", || Question::Host, text)?;
+    plain(&mut request, "path", || Question::Path, text)?;
+    named(&mut request, "header", Question::Header, texts)?;
+    plain(
+        &mut request,
+        "required-scope",
+        || Question::RequiredScope,
+        optional_text,
+    )?;
+    plain(&mut request, "key-id", || Question::KeyId, text)?;
+    plain(&mut request, "key-owner", || Question::KeyOwner, text)?;
+    plain(
+        &mut request,
+        "key-lifecycle",
+        || Question::KeyLifecycle,
+        lifecycle,
+    )?;
+    plain(
+        &mut request,
+        "key-issued-at",
+        || Question::KeyIssuedAt,
+        instant,
+    )?;
+    plain(
+        &mut request,
+        "key-not-before",
+        || Question::KeyNotBefore,
+        optional_instant,
+    )?;
+    plain(
+        &mut request,
+        "key-rotate-by",
+        || Question::KeyRotateBy,
+        optional_instant,
+    )?;
+    plain(
+        &mut request,
+        "key-expires-at",
+        || Question::KeyExpiresAt,
+        optional_instant,
+    )?;
+    plain(
+        &mut request,
+        "key-grace-until",
+        || Question::KeyGraceUntil,
+        optional_instant,
+    )?;
+    plain(&mut request, "key-scopes", || Question::KeyScopes, texts)?;
+    plain(
+        &mut request,
+        "key-read-only",
+        || Question::KeyReadOnly,
+        flag,
+    )?;
+    plain(
+        &mut request,
+        "key-allowed-networks",
+        || Question::KeyAllowedNetworks,
+        networks,
+    )?;
+    named(&mut request, "key-label", Question::KeyLabel, optional_text)?;
+    named(&mut request, "attribute", Question::Attribute, value)?;
+
+    // The message stays in the guest: it is neither copied nor looked at.
+    let mut log = linker.instance("keyward:policy/log@0.1.0")?;
+    log.func_wrap(
+        "write",
+        |_: Store<'_>, (_, _): (log::Level, WasmStr)| Ok(()),
+    )
+}
+
+/// Defines a function without arguments.
+fn plain<R: 'static>(
+    instance: &mut LinkerInstance<'_, State>,
+    name: &str,
+    question: fn() -> Question,
+    read: fn(Answer) -> Result<R, Stop>,
+) -> wasmtime::Result<()>
+where
+    (R,): ComponentNamedList + Lower,
+{
+    instance.func_wrap(name, move |mut store: Store<'_>, (): ()| {
+        Ok((read(store.data_mut().ask(question())?)?,))
+    })
+}
+
+/// Defines a function of a name.
+fn named<R: 'static>(
+    instance: &mut LinkerInstance<'_, State>,
+    name: &str,
+    question: fn(Arc<str>) -> Question,
+    read: fn(Answer) -> Result<R, Stop>,
+) -> wasmtime::Result<()>
+where
+    (R,): ComponentNamedList + Lower,
+    (WasmStr,): Lift,
+{
+    instance.func_wrap(name, move |mut store: Store<'_>, (name,): (WasmStr,)| {
+        let name = {
+            let name = name.to_str(&store)?;
+            if name.len() > NAME_MAX_BYTES {
+                let bytes = name.len();
+                let text =
+                    format!("asked for a name of {bytes} bytes; the most is {NAME_MAX_BYTES}");
+                return Err(Stop::Contract(text).into());
+            }
+            Arc::from(&*name)
+        };
+        Ok((read(store.data_mut().ask(question(name))?)?,))
+    })
+}
+
+/// An answer of another kind than its question's. Only a damaged record can hold one.
+fn mismatch<T>() -> Result<T, Stop> {
+    Err(Stop::Contract(
+        "the recorded answer is not of its question's kind".to_owned(),
+    ))
+}
+
+fn flag(answer: Answer) -> Result<bool, Stop> {
+    match answer {
+        Answer::Flag(flag) => Ok(flag),
+        _ => mismatch(),
+    }
+}
+
+fn instant(answer: Answer) -> Result<i64, Stop> {
+    match answer {
+        Answer::Instant(instant) => Ok(instant.millis()),
+        _ => mismatch(),
+    }
+}
+
+fn optional_instant(answer: Answer) -> Result<Option<i64>, Stop> {
+    match answer {
+        Answer::Absent => Ok(None),
+        other => instant(other).map(Some),
+    }
+}
+
+fn text(answer: Answer) -> Result<Arc<str>, Stop> {
+    match answer {
+        Answer::Text(text) => Ok(text),
+        _ => mismatch(),
+    }
+}
+
+fn optional_text(answer: Answer) -> Result<Option<Arc<str>>, Stop> {
+    match answer {
+        Answer::Absent => Ok(None),
+        other => text(other).map(Some),
+    }
+}
+
+fn texts(answer: Answer) -> Result<Arc<[Arc<str>]>, Stop> {
+    match answer {
+        Answer::Texts(texts) => Ok(texts),
+        _ => mismatch(),
+    }
+}
+
+fn lifecycle(answer: Answer) -> Result<wit::Lifecycle, Stop> {
+    match answer {
+        Answer::Lifecycle(Lifecycle::Active) => Ok(wit::Lifecycle::Active),
+        Answer::Lifecycle(Lifecycle::Deprecated) => Ok(wit::Lifecycle::Deprecated),
+        _ => mismatch(),
+    }
+}
+
+fn address(answer: Answer) -> Result<Option<wit::IpAddress>, Stop> {
+    match answer {
+        Answer::Absent => Ok(None),
+        Answer::Address(address) => Ok(Some(wit_address(address.ip()))),
+        _ => mismatch(),
+    }
+}
+
+fn networks(answer: Answer) -> Result<Option<Vec<wit::Network>>, Stop> {
+    let wit_network = |network: &Network| wit::Network {
+        address: wit_address(network.address().ip()),
+        prefix_length: network.prefix_length(),
+    };
+    match answer {
+        Answer::Absent => Ok(None),
+        Answer::Networks(networks) => Ok(Some(networks.iter().map(wit_network).collect())),
+        _ => mismatch(),
+    }
+}
+
+fn value(answer: Answer) -> Result<Option<wit::Value>, Stop> {
+    Ok(Some(match answer {
+        Answer::Absent => return Ok(None),
+        Answer::Address(address) => wit::Value::Address(wit_address(address.ip())),
+        Answer::Flag(flag) => wit::Value::Boolean(flag),
+        Answer::Instant(instant) => wit::Value::Instant(instant.millis()),
+        Answer::Integer(integer) => wit::Value::Integer(integer),
+        Answer::Text(text) => wit::Value::Text(text.as_ref().to_owned()),
+        Answer::Texts(texts) => {
+            wit::Value::Texts(texts.iter().map(|text| text.as_ref().to_owned()).collect())
+        }
+        Answer::Lifecycle(_) | Answer::Networks(_) => return mismatch(),
+    }))
+}
+
+/// High half first, as the WIT has it.
+fn wit_address(address: IpAddr) -> wit::IpAddress {
+    match address {
+        IpAddr::V4(v4) => wit::IpAddress::V4(v4.to_bits()),
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, e, f, g, h] = v6.segments().map(u64::from);
+            let half = |a, b, c, d| a << 48 | b << 32 | c << 16 | d;
+            wit::IpAddress::V6((half(a, b, c, d), half(e, f, g, h)))
+        }
+    }
+}

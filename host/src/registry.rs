@@ -1,0 +1,166 @@
+//! The registry: which keys there are.
+//!
+//! [`Registry`] is what the hot path asks; it is answered from memory. [`gate`] is the host's own
+//! check before any policy runs. Where keys are kept is for `sqlite` and its like; a gateway that
+//! embeds keyward may implement the trait over a store of its own.
+
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::credential::{Credential, Presented};
+use crate::digest::Digest;
+use crate::key::json::CheckedKey;
+use crate::key::{KeyId, KeyRecord, Lifecycle};
+
+/// Keys by id. Called once for every request that names a key, from any thread.
+pub trait Registry: std::fmt::Debug + Send + Sync {
+    /// The key as it is known now, whatever its lifecycle; `None` when there is no such key. It
+    /// must not wait for a disk or a network: what it cannot answer at once it does not know.
+    fn lookup(&self, id: &KeyId) -> Option<Arc<KeyEntry>>;
+}
+
+/// A key as the registry holds it: its record, the record's digest and the SHA-256 of its secret.
+pub struct KeyEntry {
+    // INVARIANT: `digest` is that of `record`'s canonical JSON.
+    record: Arc<KeyRecord>,
+    digest: Digest,
+    secret: Option<Digest>,
+}
+
+/// A denial by the host's own gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason code, which the caller may see: `key.missing` and so on.
+    pub reason: &'static str,
+    /// What the host knows beyond the reason, for the record only: `unknown-id`, `wrong-secret`,
+    /// `wrong-environment` or `no-secret`.
+    pub detail: Option<&'static str>,
+    /// The key id that was presented, whether or not there is such a key.
+    pub key: Option<Arc<str>>,
+}
+
+/// The host's own gate, before any policy and whatever the policies say. The life of a key is
+/// revealed only to whoever presents its secret.
+///
+/// # Errors
+/// [`Refusal`]: no credential, not exactly one, malformed, unknown, revoked or suspended, the first
+/// of them in this order.
+pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEntry>, Refusal> {
+    let entry = match presented {
+        Presented::None => return Err(Refusal::new("key.missing")),
+        Presented::Ambiguous => return Err(Refusal::new("key.ambiguous")),
+        Presented::Malformed => return Err(Refusal::new("key.malformed")),
+        Presented::Credential(credential) => authenticate(credential, registry)?,
+        Presented::KeyId(text) => {
+            let id = text.parse().ok();
+            id.and_then(|id| registry.lookup(&id))
+                .ok_or_else(|| Refusal::unknown("unknown-id", text.clone()))?
+        }
+    };
+    let refused = |reason| {
+        let key = Some(entry.record.id.as_str().into());
+        Err(Refusal {
+            key,
+            ..Refusal::new(reason)
+        })
+    };
+    match entry.record.lifecycle {
+        Lifecycle::Revoked => refused("key.revoked"),
+        Lifecycle::Suspended => refused("key.suspended"),
+        Lifecycle::Active | Lifecycle::Deprecated => Ok(entry),
+    }
+}
+
+/// The key of a credential, if its secret and environment are the key's own.
+fn authenticate(
+    credential: &Credential,
+    registry: &dyn Registry,
+) -> Result<Arc<KeyEntry>, Refusal> {
+    let id = credential.key_id();
+    let refused = |detail| Err(Refusal::unknown(detail, id.as_str().into()));
+    let Some(entry) = registry.lookup(&id) else {
+        return refused("unknown-id");
+    };
+    match (entry.secret_matches(credential), &entry.secret) {
+        (false, None) => refused("no-secret"),
+        (false, Some(_)) => refused("wrong-secret"),
+        (true, _) if entry.record.environment != credential.environment() => {
+            refused("wrong-environment")
+        }
+        (true, _) => Ok(entry),
+    }
+}
+
+impl KeyEntry {
+    /// The entry of a key.
+    #[must_use]
+    pub fn new(key: CheckedKey) -> Self {
+        let (record, secret) = key.into_parts();
+        let digest = record.digest();
+        Self {
+            record: Arc::new(record),
+            digest,
+            secret,
+        }
+    }
+
+    /// What the registry knows of the key.
+    #[must_use]
+    pub const fn record(&self) -> &Arc<KeyRecord> {
+        &self.record
+    }
+
+    /// The digest of the record's canonical JSON. The JSON itself is made anew when it is asked
+    /// for ([`KeyRecord::to_canonical_json`]): once for each version of a key, by the log.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Whether the credential's secret is the key's, in time that does not depend on either. A key
+    /// whose secret is not known matches none, after the same work.
+    #[must_use]
+    pub fn secret_matches(&self, credential: &Credential) -> bool {
+        const NO_SECRET: Digest = Digest::from_bytes([0; 32]);
+        let same = credential.matches(self.secret.as_ref().unwrap_or(&NO_SECRET));
+        same & self.secret.is_some()
+    }
+}
+
+impl Refusal {
+    /// A refusal for what was presented, not for a key.
+    const fn new(reason: &'static str) -> Self {
+        Self {
+            reason,
+            detail: None,
+            key: None,
+        }
+    }
+
+    /// No such key, as far as the caller is told.
+    const fn unknown(detail: &'static str, key: Arc<str>) -> Self {
+        Self {
+            reason: "key.unknown",
+            detail: Some(detail),
+            key: Some(key),
+        }
+    }
+}
+
+impl fmt::Debug for KeyEntry {
+    /// Shows the record, and nothing of the secret but whether it is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyEntry")
+            .field("record", &self.record)
+            .field("digest", &self.digest)
+            .field("has_secret", &self.secret.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

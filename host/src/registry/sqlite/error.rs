@@ -1,0 +1,117 @@
+//! What can go wrong with a registry file, and what to do about it.
+
+use std::fmt;
+use std::io;
+
+use rusqlite::ErrorCode;
+
+use super::file::{BUSY_TIMEOUT_SECONDS, SCHEMA_VERSION};
+use crate::credential::random::RandomnessError;
+use crate::key::KeyId;
+use crate::key::json::{FieldProblem, KeyProblems};
+
+/// Why a registry file could not be opened, read or changed. A change that fails changes nothing.
+/// The messages do not hold the file's path, which whoever opened it knows.
+#[derive(Debug, thiserror::Error)]
+pub enum SqliteError {
+    /// There is no such file.
+    #[error("there is no registry file; issue or import a key to make one, or correct its path")]
+    Missing,
+    /// It could not be made.
+    #[error("the registry file cannot be made: {0}; the folder must exist and be writable")]
+    Create(#[source] io::Error),
+    /// The operating system does not let it be opened.
+    #[error("the registry file cannot be opened; it and its folder must be readable and writable")]
+    CannotOpen,
+    /// The file has nothing in it.
+    #[error("the registry file is empty; issue or import a key to make it one")]
+    Empty,
+    /// No database at all.
+    #[error("the registry file is not an SQLite database; correct its path, or restore it")]
+    NotADatabase,
+    /// Another program's database.
+    #[error("the registry file is another program's database (mark {0}); correct its path")]
+    Foreign(i32),
+    /// Written by a later keyward.
+    #[error("the registry file has schema version {0}, not {SCHEMA_VERSION}; use a newer keyward")]
+    Newer(i32),
+    /// Damaged.
+    #[error("the registry file is damaged: {0}; restore it from a backup")]
+    Corrupt(String),
+    /// The write-ahead log cannot be used.
+    #[error("the registry file stays in journal mode `{0}`; put it on a local file system")]
+    NoWal(String),
+    /// Somebody else has been writing all the time.
+    #[error("another process holds the registry file, for {BUSY_TIMEOUT_SECONDS} s now; try again")]
+    Locked,
+    /// May be read only.
+    #[error("the registry file may only be read; make it and its folder writable")]
+    ReadOnly,
+    /// No space.
+    #[error("the disk is full; make room and try again")]
+    Full,
+    /// A row is not a key that keyward wrote.
+    #[error("the row of key `{id}` was not written so: {problem}; restore a backup")]
+    Row {
+        /// The id in the row, escaped and cut.
+        id: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Keys to be imported are there already.
+    #[error("{}", existing(.listed, *.total))]
+    Existing {
+        /// The first of them, in the order of the ids.
+        listed: Vec<KeyId>,
+        /// How many there are.
+        total: usize,
+    },
+    /// A key is there twice.
+    #[error("key `{0}` is there twice; leave one out")]
+    Twice(KeyId),
+    /// A new key could not be represented.
+    #[error("the key cannot be issued: {0}")]
+    NewKey(#[from] KeyProblems),
+    /// A new key would grant nothing.
+    #[error("a key cannot be issued without a scope; give at least one")]
+    NoScope,
+    /// Who makes the change cannot be recorded.
+    #[error("the name of who makes the change: {0}")]
+    Actor(FieldProblem),
+    /// There is no secret to be had.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// Every new id was taken already.
+    #[error("every new key id is taken already; the source of random bytes is not random")]
+    NoFreeId,
+    /// Anything else, in SQLite's words.
+    #[error("SQLite says: {0}")]
+    Other(String),
+}
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly,
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::CannotOpen,
+            _ => Self::Other(error.to_string()),
+        }
+    }
+}
+
+/// The message of [`SqliteError::Existing`].
+fn existing(listed: &[KeyId], total: usize) -> impl fmt::Display {
+    let names: Vec<_> = listed.iter().map(|id| format!("`{id}`")).collect();
+    let more = match total.saturating_sub(listed.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "keys that exist already: {}{more}; nothing was imported",
+        names.join(", ")
+    )
+}

@@ -1,0 +1,144 @@
+//! Opening a registry file: whose it is, its schema, and the settings of a connection.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::SqliteError;
+
+/// The version of [`SCHEMA`], in the file's `user_version`.
+pub(super) const SCHEMA_VERSION: i32 = 1;
+/// How long a call waits for another process, in seconds.
+pub(super) const BUSY_TIMEOUT_SECONDS: u64 = 5;
+/// `kwrd`: the mark of keyward's files, in SQLite's header.
+pub(super) const APPLICATION_ID: i32 = 0x6b77_7264;
+/// What the write-ahead log may keep after a checkpoint: an import makes it as large as itself.
+const WAL_KEPT_MAX_BYTES: i64 = 64 * 1024 * 1024;
+
+/// `key.record` is the record, in canonical JSON; the columns beside it are for queries, and are
+/// compared with it when a row is read. Times are milliseconds since 1970-01-01T00:00:00Z.
+const SCHEMA: &str = "
+CREATE TABLE key (
+    id TEXT NOT NULL PRIMARY KEY,
+    version INTEGER NOT NULL CHECK (version >= 1),
+    owner TEXT NOT NULL,
+    lifecycle TEXT NOT NULL
+        CHECK (lifecycle IN ('active', 'deprecated', 'suspended', 'revoked')),
+    expires_at INTEGER,
+    record TEXT NOT NULL,
+    secret_sha256 BLOB CHECK (length(secret_sha256) = 32)
+) STRICT;
+CREATE TABLE key_event (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    key_id TEXT NOT NULL REFERENCES key (id),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    actor TEXT,
+    detail TEXT NOT NULL,
+    UNIQUE (key_id, version)
+) STRICT;
+";
+
+/// What a file is.
+enum Kind {
+    Empty,
+    Registry,
+}
+
+/// Opens a file, and makes it where there is none.
+pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
+    make(path)?;
+    let mut connection = connect(path)?;
+    if matches!(kind_of(&connection)?, Kind::Empty) {
+        create_schema(&mut connection)?;
+    }
+    set_up(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a file that is there.
+pub(super) fn open_existing(path: &Path) -> Result<Connection, SqliteError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Err(SqliteError::Missing),
+        // Whatever else is wrong with it, SQLite will meet too.
+        _ => {}
+    }
+    let connection = connect(path)?;
+    match kind_of(&connection)? {
+        Kind::Empty => Err(SqliteError::Empty),
+        Kind::Registry => {
+            set_up(&connection)?;
+            Ok(connection)
+        }
+    }
+}
+
+/// Makes an empty file for its owner alone; the files that SQLite puts beside it take the same
+/// permissions.
+fn make(path: &Path) -> Result<(), SqliteError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(SqliteError::Create(error)),
+        _ => Ok(()),
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, SqliteError> {
+    // Without SQLITE_OPEN_URI, a path that begins with `file:` is a path.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(BUSY_TIMEOUT_SECONDS))?;
+    Ok(connection)
+}
+
+/// Finds out whose file it is, before anything is written to it.
+fn kind_of(connection: &Connection) -> Result<Kind, SqliteError> {
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i32>(0));
+    let application_id = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    let entries = number("SELECT min(count(*), 1) FROM sqlite_schema")?;
+    match (application_id, version, entries) {
+        (0, 0, 0) => Ok(Kind::Empty),
+        (APPLICATION_ID, SCHEMA_VERSION, _) => Ok(Kind::Registry),
+        (APPLICATION_ID, newer, _) if newer > SCHEMA_VERSION => Err(SqliteError::Newer(newer)),
+        (APPLICATION_ID, unknown, _) => Err(SqliteError::Corrupt(format!(
+            "there is no schema version {unknown}"
+        ))),
+        _ => Err(SqliteError::Foreign(application_id)),
+    }
+}
+
+/// Makes an empty file a registry, unless another process did meanwhile.
+fn create_schema(connection: &mut Connection) -> Result<(), SqliteError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if matches!(kind_of(&transaction)?, Kind::Empty) {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The settings that SQLite forgets when a file is closed, and WAL mode.
+fn set_up(connection: &Connection) -> Result<(), SqliteError> {
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(SqliteError::NoWal(mode));
+    }
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // A file from elsewhere may hold triggers and views: they get no function with side effects.
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection
+        .pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_MAX_BYTES, |_| Ok(()))?;
+    Ok(())
+}

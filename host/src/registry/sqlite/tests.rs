@@ -1,0 +1,448 @@
+//! Tests of the registry file: what is kept, what is refused, and what somebody else did to it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::credential::random::{RandomnessError, operating_system};
+use crate::credential::{Credential, Presented};
+use crate::key::json::read_keys;
+use crate::registry::gate;
+
+mod hostile;
+
+const NOW: i64 = 1_795_000_000_000;
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keyward.db");
+    (folder, path)
+}
+
+fn open(path: &Path) -> SqliteRegistry {
+    SqliteRegistry::open(path, KeyOptions::default()).unwrap()
+}
+
+fn change() -> Change<'static> {
+    Change {
+        at: Timestamp::from_millis(NOW),
+        actor: Some("amira"),
+    }
+}
+
+fn new_key() -> NewKey {
+    NewKey {
+        owner: "inventory-sync".to_owned(),
+        environment: Environment::Live,
+        scopes: vec!["inventory:read".to_owned(), "orders.*:write".to_owned()],
+        expires_at: Timestamp::from_millis(NOW + 86_400_000),
+        not_before: None,
+        rotate_by: None,
+        allowed_networks: Some(vec!["203.0.113.0/24".parse().unwrap()]),
+        read_only: true,
+        labels: BTreeMap::from([("team".to_owned(), "a".to_owned())]),
+    }
+}
+
+/// Keys with these ids, the odd ones with a secret.
+fn keys(ids: &[u32]) -> Vec<CheckedKey> {
+    let lines: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let secret = (id % 2 == 1).then(|| format!("{id:064x}"));
+            json!({
+                "id": format!("{id:012}"), "owner": format!("owner-{id}"),
+                "issued_at": "2026-11-01T00:00:00Z", "expires_at": "2027-01-01T00:00:00Z",
+                "scopes": ["inventory:read"], "secret_sha256": secret,
+            })
+            .to_string()
+        })
+        .collect();
+    read_keys(lines.join("\n").as_bytes(), KeyOptions::default()).unwrap()
+}
+
+fn ids(registry: &SqliteRegistry) -> Vec<String> {
+    let mut ids = Vec::new();
+    registry
+        .list(|record| {
+            ids.push(record.id.to_string());
+            Ok::<_, SqliteError>(())
+        })
+        .unwrap();
+    ids
+}
+
+/// The events in order: key, version, time, kind, actor, detail.
+fn events(registry: &SqliteRegistry) -> Vec<(String, i64, i64, String, Option<String>, String)> {
+    let sql = "SELECT key_id, version, at, kind, actor, detail FROM key_event ORDER BY seq";
+    let mut statement = registry.connection.prepare(sql).unwrap();
+    let rows = statement
+        .query_map([], |row| {
+            Ok((
+                row.get(0)?,
+                row.get(1)?,
+                row.get(2)?,
+                row.get(3)?,
+                row.get(4)?,
+                row.get(5)?,
+            ))
+        })
+        .unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+#[test]
+fn an_issued_key_is_there_after_reopening_and_opens_the_gate() {
+    let (_folder, path) = folder();
+    let (record, secret) = open(&path)
+        .issue(&new_key(), change(), &mut operating_system())
+        .unwrap();
+    assert_eq!(record.version, 1);
+    assert_eq!(record.issued_at.millis(), NOW);
+    assert_eq!(record.lifecycle, Lifecycle::Active);
+    assert_eq!(record.expires_at, Some(new_key().expires_at));
+    assert!(record.read_only);
+
+    let registry = SqliteRegistry::open_existing(&path, KeyOptions::default()).unwrap();
+    assert_eq!(registry.get(&record.id).unwrap().unwrap(), record);
+    assert_eq!(
+        registry.get(&"000000000000".parse().unwrap()).unwrap(),
+        None
+    );
+    let memory = registry.load().unwrap();
+    let credential = Credential::parse(secret.expose()).unwrap();
+    let entry = gate(&Presented::Credential(credential), &memory).unwrap();
+    assert_eq!(**entry.record(), record);
+    assert_eq!(entry.digest(), record.digest());
+}
+
+#[test]
+fn the_secret_is_not_in_the_files() {
+    let (folder, path) = folder();
+    let mut registry = open(&path);
+    let (record, secret) = registry
+        .issue(&new_key(), change(), &mut operating_system())
+        .unwrap();
+    let mut found_id = false;
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        let has = |text: &str| {
+            bytes
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+        };
+        assert!(!has(secret.expose().get(21..53).unwrap()));
+        found_id |= has(record.id.as_str());
+    }
+    assert!(found_id, "the search finds nothing at all");
+}
+
+#[test]
+fn every_change_leaves_its_event() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    let (record, _) = registry
+        .issue(&new_key(), change(), &mut operating_system())
+        .unwrap();
+    let later = Change {
+        at: Timestamp::from_millis(NOW + 1),
+        actor: None,
+    };
+    assert_eq!(registry.import(keys(&[2, 1]), later).unwrap(), 2);
+    let detail = |digest| format!("{{\"record_sha256\":\"{digest}\"}}");
+    let imported = |id: &str| {
+        let digest = registry
+            .get(&id.parse().unwrap())
+            .unwrap()
+            .unwrap()
+            .digest();
+        (
+            id.to_owned(),
+            1,
+            NOW + 1,
+            "imported".to_owned(),
+            None,
+            detail(digest),
+        )
+    };
+    let actor = Some("amira".to_owned());
+    assert_eq!(
+        events(&registry),
+        [
+            (
+                record.id.to_string(),
+                1,
+                NOW,
+                "issued".to_owned(),
+                actor,
+                detail(record.digest())
+            ),
+            imported("000000000001"),
+            imported("000000000002"),
+        ]
+    );
+}
+
+/// Spoils a key; what the refusal says of it.
+type Spoiler = (fn(&mut NewKey), &'static str);
+
+#[test]
+fn issue_refuses_what_import_would() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    let spoilers: [Spoiler; 7] = [
+        (
+            |new| new.scopes.push("a:".to_owned()),
+            "`scopes[2]`: `a:` is not",
+        ),
+        (|new| new.owner.clear(), "`owner`: must not be empty"),
+        (
+            |new| new.owner = "o".repeat(257),
+            "`owner`: longer than 256 bytes",
+        ),
+        (
+            |new| new.expires_at = Timestamp::from_millis(NOW),
+            "`expires_at`: not after",
+        ),
+        (
+            |new| new.expires_at = Timestamp::from_millis(i64::MAX),
+            "`expires_at`: `",
+        ),
+        (
+            |new| new.rotate_by = Some(Timestamp::from_millis(i64::MIN)),
+            "`rotate_by`: `",
+        ),
+        (
+            |new| new.allowed_networks = Some(vec!["::/0".parse().unwrap()]),
+            "`allowed_networks[0]`",
+        ),
+    ];
+    for (spoil, message) in spoilers {
+        let mut new = new_key();
+        spoil(&mut new);
+        let error = registry
+            .issue(&new, change(), &mut operating_system())
+            .unwrap_err();
+        let message = format!("the key cannot be issued: {message}");
+        assert!(error.to_string().starts_with(&message), "{error}");
+    }
+    assert_eq!((ids(&registry).len(), events(&registry).len()), (0, 0));
+}
+
+#[test]
+fn issue_needs_a_scope() {
+    let (_folder, path) = folder();
+    let new = NewKey {
+        scopes: Vec::new(),
+        ..new_key()
+    };
+    let error = open(&path)
+        .issue(&new, change(), &mut operating_system())
+        .unwrap_err();
+    assert!(matches!(error, SqliteError::NoScope), "{error}");
+}
+
+#[test]
+fn a_network_of_every_address_is_let_in_by_option_and_read_by_everybody() {
+    let (_folder, path) = folder();
+    let options = KeyOptions {
+        allow_any_network: true,
+    };
+    let mut lenient = SqliteRegistry::open(&path, options).unwrap();
+    let any = "0.0.0.0/0".parse().unwrap();
+    let new = NewKey {
+        allowed_networks: Some(vec![any]),
+        ..new_key()
+    };
+    lenient
+        .issue(&new, change(), &mut operating_system())
+        .unwrap();
+    assert_eq!(ids(&open(&path)).len(), 1);
+}
+
+#[test]
+fn who_makes_a_change_can_be_shown() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    for (actor, good) in [
+        ("a".repeat(256), true),
+        ("a".repeat(257), false),
+        ("a\u{1b}[2J".to_owned(), false),
+    ] {
+        let change = Change {
+            actor: Some(&actor),
+            ..change()
+        };
+        let issued = registry.issue(&new_key(), change, &mut operating_system());
+        assert_eq!(issued.is_ok(), good, "{actor:?}");
+        let imported = registry.import(keys(&[actor.len().try_into().unwrap()]), change);
+        assert_eq!(imported.is_ok(), good, "{actor:?}");
+    }
+}
+
+#[test]
+fn an_id_that_is_taken_is_drawn_again_and_not_for_ever() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    // Each draw gives one character only; the fourth and later differ from the first three.
+    let mut draws = 0_u8;
+    let mut repeating = |bytes: &mut [u8]| {
+        bytes.fill([1, 1, 1, 1, 2, 2][usize::from(draws.min(5))]);
+        draws += 1;
+        Ok(())
+    };
+    let (first, _) = registry
+        .issue(&new_key(), change(), &mut repeating)
+        .unwrap();
+    let (second, _) = registry
+        .issue(&new_key(), change(), &mut repeating)
+        .unwrap();
+    assert_eq!(
+        (first.id.as_str(), second.id.as_str()),
+        ("111111111111", "222222222222")
+    );
+    assert_eq!(draws, 6);
+
+    let mut stuck = |bytes: &mut [u8]| {
+        bytes.fill(1);
+        Ok(())
+    };
+    let error = registry
+        .issue(&new_key(), change(), &mut stuck)
+        .unwrap_err();
+    assert!(matches!(error, SqliteError::NoFreeId), "{error}");
+    let mut dry = |_: &mut [u8]| Err(RandomnessError::Unavailable("none".to_owned()));
+    let error = registry.issue(&new_key(), change(), &mut dry).unwrap_err();
+    assert!(matches!(error, SqliteError::Randomness(_)), "{error}");
+    assert_eq!((ids(&registry).len(), events(&registry).len()), (2, 2));
+}
+
+#[test]
+fn an_export_imports_as_the_same_keys() {
+    let ((_folder, path), (_other_folder, other_path)) = (folder(), folder());
+    let mut registry = open(&path);
+    registry
+        .issue(&new_key(), change(), &mut operating_system())
+        .unwrap();
+    registry.import(keys(&[3, 1, 2]), change()).unwrap();
+    let export = |registry: &SqliteRegistry| {
+        let mut lines = String::new();
+        registry
+            .export(|file| {
+                lines.push_str(&serde_json::to_string(&file).unwrap());
+                lines.push('\n');
+                Ok::<_, SqliteError>(())
+            })
+            .unwrap();
+        lines
+    };
+    let exported = export(&registry);
+    let mut other = open(&other_path);
+    let read = read_keys(exported.as_bytes(), KeyOptions::default()).unwrap();
+    assert_eq!(other.import(read, change()).unwrap(), 4);
+    assert_eq!(export(&other), exported);
+    assert_eq!(exported.matches("\"secret_sha256\":\"").count(), 3);
+    assert!(ids(&other).is_sorted());
+}
+
+#[test]
+fn an_import_is_all_or_nothing_and_names_the_keys_that_are_there() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    registry.import(keys(&[7, 5]), change()).unwrap();
+    let error = registry.import(keys(&[9, 7, 1, 5]), change()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "keys that exist already: `000000000005`, `000000000007`; nothing was imported"
+    );
+    let error = registry
+        .import(
+            keys(&[2, 3]).into_iter().chain(keys(&[2])).collect(),
+            change(),
+        )
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "key `000000000002` is there twice; leave one out"
+    );
+    assert_eq!(ids(&registry), ["000000000005", "000000000007"]);
+    assert_eq!(events(&registry).len(), 2);
+
+    let many: Vec<_> = (100..300).collect();
+    registry.import(keys(&many), change()).unwrap();
+    let error = registry.import(keys(&many), change()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`000000000199` and 100 more; nothing"),
+        "{error}"
+    );
+    assert_eq!(registry.import(Vec::new(), change()).unwrap(), 0);
+}
+
+#[test]
+fn a_listing_ends_with_the_first_error_of_its_reader() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    registry.import(keys(&[1, 2, 3]), change()).unwrap();
+    let mut seen = 0;
+    let result: Result<(), SqliteError> = registry.list(|_| {
+        seen += 1;
+        if seen == 2 {
+            Err(SqliteError::Full)
+        } else {
+            Ok(())
+        }
+    });
+    assert!(matches!(result, Err(SqliteError::Full)));
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn a_connection_has_the_settings_that_the_promises_need() {
+    let (_folder, path) = folder();
+    let registry = open(&path);
+    let text = |name: &str| {
+        let sql = format!("PRAGMA {name}");
+        registry
+            .connection
+            .query_row(&sql, [], |row| row.get::<_, rusqlite::types::Value>(0))
+            .unwrap()
+    };
+    for (name, value) in [
+        ("synchronous", 2),
+        ("foreign_keys", 1),
+        ("trusted_schema", 0),
+        ("busy_timeout", 5000),
+    ] {
+        assert_eq!(text(name), rusqlite::types::Value::Integer(value), "{name}");
+    }
+    assert_eq!(
+        text("journal_mode"),
+        rusqlite::types::Value::Text("wal".to_owned())
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn only_the_owner_may_read_the_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (folder, path) = folder();
+    let mut registry = open(&path);
+    registry.import(keys(&[1]), change()).unwrap();
+    let mut names = Vec::new();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(
+            file.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{file:?}"
+        );
+        names.push(file.file_name().into_string().unwrap());
+    }
+    names.sort_unstable();
+    assert_eq!(names, ["keyward.db", "keyward.db-shm", "keyward.db-wal"]);
+}

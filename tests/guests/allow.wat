@@ -1,0 +1,1 @@
+;; Nothing replaced: the well-behaved guest that the others differ from.

@@ -1,0 +1,5 @@
+;; Never finishes being instantiated.
+;;@imports
+(start $spin)
+(func $spin (loop $again (br $again)))
+;;@end

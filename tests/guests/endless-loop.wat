@@ -1,0 +1,6 @@
+;; Never returns.
+;;@evaluate
+(func (export "keyward:policy/decide@0.1.0#evaluate") (result i32)
+  (loop $again (br $again))
+  (unreachable))
+;;@end

@@ -1,0 +1,4 @@
+;; Wants a gigabyte to begin with.
+;;@memory
+(memory (export "memory") 16384)
+;;@end

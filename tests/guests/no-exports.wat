@@ -1,0 +1,2 @@
+;; Not from the skeleton: a component that does nothing at all.
+(component)

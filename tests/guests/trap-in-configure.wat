@@ -1,0 +1,5 @@
+;; Hits `unreachable`.
+;;@configure
+(func (export "keyward:policy/decide@0.1.0#configure") (param i32 i32) (result i32)
+  (unreachable))
+;;@end

@@ -1,0 +1,193 @@
+//! Hostile modules: each is refused when it is loaded, or becomes a fault and a denial within its
+//! budget, and the next evaluation is served.
+
+use std::collections::BTreeSet;
+
+use keyward::decision::verdict::{Effect, FaultKind, Outcome};
+use keyward::policy::{Limits, LoadError, Policy};
+
+use crate::util::{Folder, engine, guest, load, plain_facts, root};
+
+/// What becomes of a guest.
+enum Fate {
+    /// It does not load; the error holds this text.
+    Refused(&'static str),
+    /// It loads, and evaluating it is a fault of this kind whose detail holds this text.
+    Faults(FaultKind, &'static str),
+    /// It loads and allows.
+    Allows,
+}
+
+use Fate::{Allows, Faults, Refused};
+use FaultKind as K;
+
+/// Every guest of the folder.
+const GUESTS: &[(&str, Fate)] = &[
+    ("allow", Allows),
+    ("asks-in-configure", Refused("called `key-read-only` outside `evaluate`")),
+    ("asks-in-describe", Refused("called `now` outside `evaluate`")),
+    ("bad-effect", Faults(K::Contract, "bad data")),
+    ("bad-name", Refused("is not of the form `namespace:name`")),
+    ("bad-pointer", Faults(K::Contract, "bad data")),
+    ("bad-utf8", Faults(K::Contract, "bad data")),
+    ("chatty", Faults(K::OutOfFuel, "fuel")),
+    ("core-module", Refused("a core module, not a component")),
+    ("declared-fault", Faults(K::Declared, "guest.deny")),
+    ("deep-recursion", Faults(K::Trap, "call stack exhausted")),
+    ("deny-without-reason", Faults(K::Contract, "denied without a reason")),
+    ("doubled-parameter", Faults(K::Contract, "a parameter twice")),
+    ("endless-loop", Faults(K::OutOfFuel, "fuel")),
+    ("endless-loop-in-configure", Refused("`configure` failed: out-of-fuel")),
+    ("endless-loop-in-describe", Refused("`describe` failed: out-of-fuel")),
+    ("endless-loop-in-start", Refused("`describe` failed: out-of-fuel")),
+    ("greedy-questions", Faults(K::TooManyQuestions, "more bytes of answers")),
+    ("huge-answer", Faults(K::VerdictTooLarge, "more data to the host")),
+    ("huge-params", Faults(K::VerdictTooLarge, "more than 16384 bytes of text")),
+    ("long-name", Faults(K::Contract, "a name of 60000 bytes")),
+    ("memory-bomb", Faults(K::OutOfMemory, "more memory than its budget")),
+    ("memory-too-large", Refused("out-of-memory")),
+    ("million-questions", Faults(K::TooManyQuestions, "more questions than its budget")),
+    ("no-exports", Refused("does not fit the interface")),
+    ("remembers", Allows),
+    ("too-many-signals", Faults(K::VerdictTooLarge, "more than 8 signals")),
+    ("trap-in-configure", Refused("`configure` failed: trap")),
+    ("trap-in-describe", Refused("`describe` failed: trap")),
+    ("trap-in-evaluate", Faults(K::Trap, "unreachable")),
+    ("trap-out-of-bounds", Faults(K::Trap, "out of bounds")),
+    ("undeclared-obligation", Faults(K::Contract, "the obligation `guest.signal` is not declared")),
+    ("undeclared-reason", Faults(K::Contract, "the reason `test:guest` is not declared")),
+    ("undeclared-signal", Faults(K::Contract, "the signal `guest.signal` is not declared")),
+    ("wasi", Refused("`wasi:clocks/wall-clock@0.2.0`, `wasi:random/random@0.2.0`")),
+    ("wrong-shape", Refused("does not fit the interface")),
+];
+
+#[test]
+fn every_guest_meets_its_fate() {
+    for (name, fate) in GUESTS {
+        let loaded = load(&guest(name), "{}", Limits::default());
+        match (fate, loaded) {
+            (Refused(text), Err(error)) => {
+                assert!(error.to_string().contains(text), "{name}: {error}");
+            }
+            (Refused(_), Ok(_)) => panic!("{name} loads"),
+            (_, Err(error)) => panic!("{name} does not load: {error}"),
+            (Faults(kind, text), Ok(policy)) => faults(name, &policy, *kind, text),
+            (Allows, Ok(policy)) => allows(name, &policy),
+        }
+    }
+}
+
+/// Twice, since the second evaluation must not notice the first; then a good guest is served.
+fn faults(name: &str, policy: &Policy, kind: FaultKind, text: &str) {
+    let evaluations = [(); 2].map(|()| policy.evaluate(Box::new(plain_facts())));
+    for evaluation in &evaluations {
+        let Outcome::Fault(fault) = &evaluation.outcome else {
+            panic!("{name} answers {:?}", evaluation.outcome)
+        };
+        assert_eq!(fault.kind, kind, "{name}: {fault}");
+        assert!(fault.detail.contains(text), "{name}: {fault}");
+    }
+    assert_eq!(evaluations[0], evaluations[1], "{name}");
+    allows("allow", &load(&guest("allow"), "{}", Limits::default()).unwrap());
+}
+
+fn allows(name: &str, policy: &Policy) {
+    for _ in 0..3 {
+        let evaluation = policy.evaluate(Box::new(plain_facts()));
+        let verdict = evaluation.outcome.verdict();
+        assert_eq!(verdict.map(|verdict| verdict.effect), Some(Effect::Allow), "{name}");
+    }
+}
+
+#[test]
+fn every_guest_file_has_a_fate() {
+    let files: BTreeSet<String> = std::fs::read_dir(root().join("tests/guests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "skeleton")
+        .collect();
+    let fates: BTreeSet<String> = GUESTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(files, fates);
+}
+
+#[test]
+fn files_that_are_no_components_are_refused() {
+    let whole = guest("allow");
+    for length in [0, 1, 4, 8, 9, whole.len() / 2, whole.len() - 1] {
+        let error = load(&whole[..length], "{}", Limits::default()).unwrap_err();
+        assert!(matches!(error, LoadError::Module(_) | LoadError::Interface(_)), "{length}: {error}");
+    }
+    for bytes in [b"hello".as_slice(), b"\x7fELF\x02\x01\x01\0", &[0; 4096]] {
+        let error = load(bytes, "{}", Limits::default()).unwrap_err();
+        assert!(error.to_string().contains("not a wasm component"), "{error}");
+    }
+}
+
+/// Code that was compiled elsewhere would run as it is.
+#[test]
+fn precompiled_code_is_refused() {
+    let wasm = wasmtime::Engine::default();
+    let compiled = wasm.precompile_component(&guest("allow")).unwrap();
+    let error = load(&compiled, "{}", Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("precompiled code"), "{error}");
+    drop(engine());
+}
+
+#[test]
+fn a_budget_is_the_budget() {
+    let module = guest("million-questions");
+    let limits = Limits { questions: 10, ..Limits::default() };
+    let evaluation = load(&module, "{}", limits).unwrap().evaluate(Box::new(plain_facts()));
+    assert_eq!(evaluation.trace.steps.len(), 10);
+    let limits = Limits { questions: 1_000_000, fuel: 5_000, ..Limits::default() };
+    let evaluation = load(&module, "{}", limits).unwrap().evaluate(Box::new(plain_facts()));
+    assert!(matches!(evaluation.outcome, Outcome::Fault(fault) if fault.kind == K::OutOfFuel));
+}
+
+/// Behind the fuel stands the clock: with fuel for hours, an endless loop still ends.
+#[test]
+fn the_deadline_ends_what_fuel_does_not() {
+    let limits = Limits { fuel: u64::MAX / 2, deadline_ms: 50, ..Limits::default() };
+    let policy = load(&guest("endless-loop"), "{}", limits).unwrap();
+    let evaluation = policy.evaluate(Box::new(plain_facts()));
+    assert!(matches!(evaluation.outcome, Outcome::Fault(fault) if fault.kind == K::Deadline));
+}
+
+/// Through the whole pipeline: a failing policy is recorded, denies, is named, replays, and the
+/// next request is decided.
+#[test]
+fn a_failing_policy_denies_and_is_recorded() {
+    let folder = Folder::quickstart();
+    folder.write("bad.wasm", guest("trap-in-evaluate"));
+    let policy = "\n[[policy]]\nname = \"bad\"\nmodule = \"bad.wasm\"\n";
+    folder.write("keyward.toml", folder.read("keyward.toml") + policy);
+    let ran = folder.run(&["evaluate", "--format", "json", "requests.jsonl"]).exit(0);
+    let first = &ran.json()[0];
+    assert_eq!(first["effect"], "deny");
+    assert_eq!(first["reason"], "policy.failed");
+    let row = &first["policies"][3];
+    assert_eq!(row["effect"], "fault");
+    assert_eq!(row["reason"], "policy.failed");
+    assert_eq!(row["fault"]["kind"], "trap");
+    assert_eq!(ran.json().len(), 28);
+    folder.run(&["replay"]).exit(0);
+    let explained = folder.run(&["explain", "q01"]).exit(0);
+    assert!(explained.out.contains("bad (test:guest 1.0.0): fault trap"), "{explained:?}");
+}
+
+/// In shadow it changes nothing.
+#[test]
+fn a_failing_policy_in_shadow_changes_nothing() {
+    let folder = Folder::quickstart();
+    let before = folder.run(&["evaluate", "--format", "json", "requests.jsonl"]).exit(0);
+    folder.write("bad.wasm", guest("trap-in-evaluate"));
+    let policy = "\n[[policy]]\nname = \"bad\"\nmodule = \"bad.wasm\"\nmode = \"shadow\"\n";
+    folder.write("keyward.toml", folder.read("keyward.toml") + policy);
+    let after = folder.run(&["evaluate", "--format", "json", "requests.jsonl"]).exit(0);
+    for (before, after) in before.json().iter().zip(after.json()) {
+        assert_eq!(before["effect"], after["effect"]);
+        assert_eq!(before["reason"], after["reason"]);
+    }
+    assert_eq!(after.json()[0]["policies"][3]["fault"]["kind"], "trap");
+    folder.run(&["replay"]).exit(0);
+}
