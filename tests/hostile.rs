@@ -2,11 +2,13 @@
 //! budget, and the next evaluation is served.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use keyward::decision::verdict::{Effect, FaultKind, Outcome};
+use keyward::facts::Facts;
 use keyward::policy::{Limits, LoadError, Policy};
 
-use crate::util::{Folder, engine, guest, load, plain_facts, root};
+use crate::util::{Folder, guest, key, load, root, time};
 
 /// What becomes of a guest.
 enum Fate {
@@ -24,8 +26,14 @@ use FaultKind as K;
 /// Every guest of the folder.
 const GUESTS: &[(&str, Fate)] = &[
     ("allow", Allows),
-    ("asks-in-configure", Refused("called `key-read-only` outside `evaluate`")),
-    ("asks-in-describe", Refused("called `now` outside `evaluate`")),
+    (
+        "asks-in-configure",
+        Refused("called `key-read-only` outside `evaluate`"),
+    ),
+    (
+        "asks-in-describe",
+        Refused("called `now` outside `evaluate`"),
+    ),
     ("bad-effect", Faults(K::Contract, "bad data")),
     ("bad-name", Refused("is not of the form `namespace:name`")),
     ("bad-pointer", Faults(K::Contract, "bad data")),
@@ -34,32 +42,91 @@ const GUESTS: &[(&str, Fate)] = &[
     ("core-module", Refused("a core module, not a component")),
     ("declared-fault", Faults(K::Declared, "guest.deny")),
     ("deep-recursion", Faults(K::Trap, "call stack exhausted")),
-    ("deny-without-reason", Faults(K::Contract, "denied without a reason")),
-    ("doubled-parameter", Faults(K::Contract, "a parameter twice")),
+    (
+        "deny-without-reason",
+        Faults(K::Contract, "denied without a reason"),
+    ),
+    (
+        "doubled-parameter",
+        Faults(K::Contract, "a parameter twice"),
+    ),
     ("endless-loop", Faults(K::OutOfFuel, "fuel")),
-    ("endless-loop-in-configure", Refused("`configure` failed: out-of-fuel")),
-    ("endless-loop-in-describe", Refused("`describe` failed: out-of-fuel")),
-    ("endless-loop-in-start", Refused("`describe` failed: out-of-fuel")),
-    ("greedy-questions", Faults(K::TooManyQuestions, "more bytes of answers")),
-    ("huge-answer", Faults(K::VerdictTooLarge, "more data to the host")),
-    ("huge-params", Faults(K::VerdictTooLarge, "more than 16384 bytes of text")),
+    (
+        "endless-loop-in-configure",
+        Refused("`configure` failed: out-of-fuel"),
+    ),
+    (
+        "endless-loop-in-describe",
+        Refused("`describe` failed: out-of-fuel"),
+    ),
+    (
+        "endless-loop-in-start",
+        Refused("`describe` failed: out-of-fuel"),
+    ),
+    (
+        "greedy-questions",
+        Faults(K::TooManyQuestions, "more bytes of answers"),
+    ),
+    (
+        "huge-answer",
+        Faults(K::VerdictTooLarge, "more data to the host"),
+    ),
+    (
+        "huge-params",
+        Faults(K::VerdictTooLarge, "more than 16384 bytes of text"),
+    ),
     ("long-name", Faults(K::Contract, "a name of 60000 bytes")),
-    ("memory-bomb", Faults(K::OutOfMemory, "more memory than its budget")),
+    (
+        "memory-bomb",
+        Faults(K::OutOfMemory, "more memory than its budget"),
+    ),
     ("memory-too-large", Refused("out-of-memory")),
-    ("million-questions", Faults(K::TooManyQuestions, "more questions than its budget")),
+    (
+        "million-questions",
+        Faults(K::TooManyQuestions, "more questions than its budget"),
+    ),
     ("no-exports", Refused("does not fit the interface")),
     ("remembers", Allows),
-    ("too-many-signals", Faults(K::VerdictTooLarge, "more than 8 signals")),
+    (
+        "too-many-signals",
+        Faults(K::VerdictTooLarge, "more than 8 signals"),
+    ),
     ("trap-in-configure", Refused("`configure` failed: trap")),
     ("trap-in-describe", Refused("`describe` failed: trap")),
     ("trap-in-evaluate", Faults(K::Trap, "unreachable")),
     ("trap-out-of-bounds", Faults(K::Trap, "out of bounds")),
-    ("undeclared-obligation", Faults(K::Contract, "the obligation `guest.signal` is not declared")),
-    ("undeclared-reason", Faults(K::Contract, "the reason `test:guest` is not declared")),
-    ("undeclared-signal", Faults(K::Contract, "the signal `guest.signal` is not declared")),
-    ("wasi", Refused("`wasi:clocks/wall-clock@0.2.0`, `wasi:random/random@0.2.0`")),
+    (
+        "undeclared-obligation",
+        Faults(K::Contract, "the obligation `guest.signal` is not declared"),
+    ),
+    (
+        "undeclared-reason",
+        Faults(K::Contract, "the reason `test:guest` is not declared"),
+    ),
+    (
+        "undeclared-signal",
+        Faults(K::Contract, "the signal `guest.signal` is not declared"),
+    ),
+    (
+        "wasi",
+        Refused("`wasi:clocks/wall-clock@0.2.0`, `wasi:random/random@0.2.0`"),
+    ),
     ("wrong-shape", Refused("does not fit the interface")),
 ];
+
+/// A request with a key whose scopes take a kilobyte.
+fn facts() -> Arc<Facts> {
+    let long = "a".repeat(60);
+    let scopes: Vec<String> = (0..10)
+        .map(|n| format!("\"{long}.{long}{n}:read\""))
+        .collect();
+    let key = key(&format!(
+        r#"{{"id":"k7Qp2mXw9LaR","owner":"sync","issued_at":"2026-11-01T00:00:00Z",
+            "expires_at":"2027-01-30T00:00:00Z","scopes":[{}]}}"#,
+        scopes.join(",")
+    ));
+    Arc::new(Facts::of_key(key, time("2026-11-02T08:00:00Z")).unwrap())
+}
 
 #[test]
 fn every_guest_meets_its_fate() {
@@ -79,7 +146,7 @@ fn every_guest_meets_its_fate() {
 
 /// Twice, since the second evaluation must not notice the first; then a good guest is served.
 fn faults(name: &str, policy: &Policy, kind: FaultKind, text: &str) {
-    let evaluations = [(); 2].map(|()| policy.evaluate(Box::new(plain_facts())));
+    let evaluations = [(); 2].map(|()| policy.evaluate(Box::new(facts())));
     for evaluation in &evaluations {
         let Outcome::Fault(fault) = &evaluation.outcome else {
             panic!("{name} answers {:?}", evaluation.outcome)
@@ -88,14 +155,21 @@ fn faults(name: &str, policy: &Policy, kind: FaultKind, text: &str) {
         assert!(fault.detail.contains(text), "{name}: {fault}");
     }
     assert_eq!(evaluations[0], evaluations[1], "{name}");
-    allows("allow", &load(&guest("allow"), "{}", Limits::default()).unwrap());
+    allows(
+        "allow",
+        &load(&guest("allow"), "{}", Limits::default()).unwrap(),
+    );
 }
 
 fn allows(name: &str, policy: &Policy) {
     for _ in 0..3 {
-        let evaluation = policy.evaluate(Box::new(plain_facts()));
+        let evaluation = policy.evaluate(Box::new(facts()));
         let verdict = evaluation.outcome.verdict();
-        assert_eq!(verdict.map(|verdict| verdict.effect), Some(Effect::Allow), "{name}");
+        assert_eq!(
+            verdict.map(|verdict| verdict.effect),
+            Some(Effect::Allow),
+            "{name}"
+        );
     }
 }
 
@@ -103,7 +177,16 @@ fn allows(name: &str, policy: &Policy) {
 fn every_guest_file_has_a_fate() {
     let files: BTreeSet<String> = std::fs::read_dir(root().join("tests/guests"))
         .unwrap()
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
         .filter(|name| name != "skeleton")
         .collect();
     let fates: BTreeSet<String> = GUESTS.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -115,11 +198,17 @@ fn files_that_are_no_components_are_refused() {
     let whole = guest("allow");
     for length in [0, 1, 4, 8, 9, whole.len() / 2, whole.len() - 1] {
         let error = load(&whole[..length], "{}", Limits::default()).unwrap_err();
-        assert!(matches!(error, LoadError::Module(_) | LoadError::Interface(_)), "{length}: {error}");
+        assert!(
+            matches!(error, LoadError::Module(_) | LoadError::Interface(_)),
+            "{length}: {error}"
+        );
     }
     for bytes in [b"hello".as_slice(), b"\x7fELF\x02\x01\x01\0", &[0; 4096]] {
         let error = load(bytes, "{}", Limits::default()).unwrap_err();
-        assert!(error.to_string().contains("not a wasm component"), "{error}");
+        assert!(
+            error.to_string().contains("not a wasm component"),
+            "{error}"
+        );
     }
 }
 
@@ -130,26 +219,40 @@ fn precompiled_code_is_refused() {
     let compiled = wasm.precompile_component(&guest("allow")).unwrap();
     let error = load(&compiled, "{}", Limits::default()).unwrap_err();
     assert!(error.to_string().contains("precompiled code"), "{error}");
-    drop(engine());
 }
 
 #[test]
 fn a_budget_is_the_budget() {
     let module = guest("million-questions");
-    let limits = Limits { questions: 10, ..Limits::default() };
-    let evaluation = load(&module, "{}", limits).unwrap().evaluate(Box::new(plain_facts()));
+    let limits = Limits {
+        questions: 10,
+        ..Limits::default()
+    };
+    let evaluation = load(&module, "{}", limits)
+        .unwrap()
+        .evaluate(Box::new(facts()));
     assert_eq!(evaluation.trace.steps.len(), 10);
-    let limits = Limits { questions: 1_000_000, fuel: 5_000, ..Limits::default() };
-    let evaluation = load(&module, "{}", limits).unwrap().evaluate(Box::new(plain_facts()));
+    let limits = Limits {
+        questions: 1_000_000,
+        fuel: 5_000,
+        ..Limits::default()
+    };
+    let evaluation = load(&module, "{}", limits)
+        .unwrap()
+        .evaluate(Box::new(facts()));
     assert!(matches!(evaluation.outcome, Outcome::Fault(fault) if fault.kind == K::OutOfFuel));
 }
 
 /// Behind the fuel stands the clock: with fuel for hours, an endless loop still ends.
 #[test]
 fn the_deadline_ends_what_fuel_does_not() {
-    let limits = Limits { fuel: u64::MAX / 2, deadline_ms: 50, ..Limits::default() };
+    let limits = Limits {
+        fuel: u64::MAX / 2,
+        deadline_ms: 50,
+        ..Limits::default()
+    };
     let policy = load(&guest("endless-loop"), "{}", limits).unwrap();
-    let evaluation = policy.evaluate(Box::new(plain_facts()));
+    let evaluation = policy.evaluate(Box::new(facts()));
     assert!(matches!(evaluation.outcome, Outcome::Fault(fault) if fault.kind == K::Deadline));
 }
 
@@ -161,7 +264,9 @@ fn a_failing_policy_denies_and_is_recorded() {
     folder.write("bad.wasm", guest("trap-in-evaluate"));
     let policy = "\n[[policy]]\nname = \"bad\"\nmodule = \"bad.wasm\"\n";
     folder.write("keyward.toml", folder.read("keyward.toml") + policy);
-    let ran = folder.run(&["evaluate", "--format", "json", "requests.jsonl"]).exit(0);
+    let ran = folder
+        .run(&["evaluate", "--format", "json", "requests.jsonl"])
+        .exit(0);
     let first = &ran.json()[0];
     assert_eq!(first["effect"], "deny");
     assert_eq!(first["reason"], "policy.failed");
@@ -172,18 +277,25 @@ fn a_failing_policy_denies_and_is_recorded() {
     assert_eq!(ran.json().len(), 28);
     folder.run(&["replay"]).exit(0);
     let explained = folder.run(&["explain", "q01"]).exit(0);
-    assert!(explained.out.contains("bad (test:guest 1.0.0): fault trap"), "{explained:?}");
+    assert!(
+        explained.out.contains("bad (test:guest 1.0.0): fault trap"),
+        "{explained:?}"
+    );
 }
 
 /// In shadow it changes nothing.
 #[test]
 fn a_failing_policy_in_shadow_changes_nothing() {
     let folder = Folder::quickstart();
-    let before = folder.run(&["evaluate", "--format", "json", "requests.jsonl"]).exit(0);
+    let before = folder
+        .run(&["evaluate", "--format", "json", "requests.jsonl"])
+        .exit(0);
     folder.write("bad.wasm", guest("trap-in-evaluate"));
     let policy = "\n[[policy]]\nname = \"bad\"\nmodule = \"bad.wasm\"\nmode = \"shadow\"\n";
     folder.write("keyward.toml", folder.read("keyward.toml") + policy);
-    let after = folder.run(&["evaluate", "--format", "json", "requests.jsonl"]).exit(0);
+    let after = folder
+        .run(&["evaluate", "--format", "json", "requests.jsonl"])
+        .exit(0);
     for (before, after) in before.json().iter().zip(after.json()) {
         assert_eq!(before["effect"], after["effect"]);
         assert_eq!(before["reason"], after["reason"]);

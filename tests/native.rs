@@ -4,33 +4,35 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use keyward::decision::trace::{Answer, Question, Trace};
-use keyward::decision::verdict::{Effect, Obligation, Reason, Signal, Verdict};
 use keyward::facts::Facts;
 use keyward::key;
 use keyward_policy as sdk;
 
 /// Facts as a policy sees them, with what it asks.
-pub struct Native {
+pub(crate) struct Native {
     facts: Arc<Facts>,
     trace: RefCell<Trace>,
 }
 
 impl Native {
-    pub fn new(facts: Arc<Facts>) -> Self {
-        Self { facts, trace: RefCell::default() }
+    pub(crate) fn new(facts: Arc<Facts>) -> Self {
+        Self {
+            facts,
+            trace: RefCell::default(),
+        }
     }
 
-    /// Evaluates a policy; the settings are valid.
-    pub fn evaluate<P: sdk::Policy>(facts: &Arc<Facts>, settings: &str) -> (Verdict, Trace) {
-        let policy: P = sdk::configure(settings).unwrap();
-        let native = Self::new(Arc::clone(facts));
-        let verdict = verdict(&policy.evaluate(&native).unwrap());
-        (verdict, native.trace.into_inner())
+    /// What was asked.
+    pub(crate) fn into_trace(self) -> Trace {
+        self.trace.into_inner()
     }
 
     fn ask(&self, question: Question) -> Answer {
         let answer = self.facts.answer(&question);
-        self.trace.borrow_mut().steps.push((question, answer.clone()));
+        self.trace
+            .borrow_mut()
+            .steps
+            .push((question, answer.clone()));
         answer
     }
 
@@ -38,14 +40,14 @@ impl Native {
         match self.ask(question) {
             Answer::Absent => None,
             Answer::Text(text) => Some(text.to_string()),
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 
     fn texts(&self, question: Question) -> Vec<String> {
         match self.ask(question) {
             Answer::Texts(texts) => texts.iter().map(ToString::to_string).collect(),
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 
@@ -53,43 +55,25 @@ impl Native {
         match self.ask(question) {
             Answer::Absent => None,
             Answer::Instant(instant) => Some(sdk::Timestamp::from_millis(instant.millis())),
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 
     fn flag(&self, question: Question) -> bool {
         match self.ask(question) {
             Answer::Flag(flag) => flag,
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 }
 
-/// The host's form of a verdict.
-fn verdict(given: &sdk::Verdict) -> Verdict {
-    let params = |params: &[sdk::Param]| {
-        params.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
-    };
-    let reason = |r: &sdk::Reason| Reason { code: r.code().to_owned(), params: params(r.params()) };
-    let signal = |s: &sdk::Signal| Signal { name: s.name().to_owned(), params: params(s.params()) };
-    Verdict {
-        effect: match given.effect {
-            sdk::Effect::Abstain => Effect::Abstain,
-            sdk::Effect::Allow => Effect::Allow,
-            sdk::Effect::Deny => Effect::Deny,
-        },
-        reason: given.reason.as_ref().map(reason),
-        signals: given.signals.iter().map(signal).collect(),
-        obligations: given
-            .obligations
-            .iter()
-            .map(|o| Obligation {
-                name: o.name().to_owned(),
-                params: params(o.params()),
-                required: o.required(),
-            })
-            .collect(),
-    }
+/// The facts answer every question in its own kind.
+#[expect(
+    clippy::panic,
+    reason = "a test or benchmark that cannot go on has failed"
+)]
+fn unexpected(answer: &Answer) -> ! {
+    panic!("not an answer to this question: {answer:?}")
 }
 
 impl sdk::Request for Native {
@@ -106,7 +90,7 @@ impl sdk::Request for Native {
         match self.ask(Question::SourceAddress) {
             Answer::Absent => None,
             Answer::Address(address) => Some(sdk::Address::new(address.ip())),
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 
@@ -142,7 +126,7 @@ impl sdk::Request for Native {
         match self.ask(Question::KeyLifecycle) {
             Answer::Lifecycle(key::Lifecycle::Active) => sdk::Lifecycle::Active,
             Answer::Lifecycle(key::Lifecycle::Deprecated) => sdk::Lifecycle::Deprecated,
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 
@@ -181,7 +165,7 @@ impl sdk::Request for Native {
         match self.ask(Question::KeyAllowedNetworks) {
             Answer::Absent => None,
             Answer::Networks(networks) => Some(networks.iter().map(network).collect()),
-            other => panic!("{other:?}"),
+            other => unexpected(&other),
         }
     }
 

@@ -1,4 +1,12 @@
 //! The integration tests: the public API and the real process, by topic.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod command;
 mod dist;

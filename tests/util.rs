@@ -6,73 +6,77 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 
 use keyward::decision::Mode;
+use keyward::decision::trace::Trace;
+use keyward::decision::verdict::{Effect, Obligation, Reason, Signal, Verdict};
 use keyward::facts::Facts;
 use keyward::key::KeyRecord;
 use keyward::policy::{Engine, Limits, LoadError, Policy, PolicySpec};
 use keyward::timestamp::Timestamp;
 
+use crate::native::Native;
+
 /// The root of the workspace.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// A file of the workspace as text.
-pub fn text(path: &str) -> String {
+pub(crate) fn text(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// A folder that is removed at the end of the test.
-pub struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
     /// A folder as `keyward init` leaves it.
-    pub fn quickstart() -> Self {
+    pub(crate) fn quickstart() -> Self {
         let folder = Self::new();
         for name in ["keyward.toml", "keys.jsonl", "requests.jsonl"] {
-            folder.write(name, &text(&format!("host/examples/quickstart/{name}")));
+            folder.write(name, text(&format!("host/examples/quickstart/{name}")));
         }
         folder
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         std::fs::write(self.file(name), text).unwrap();
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.file(name)).unwrap()
     }
 
     /// The command, about to run in this folder.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyward"));
-        // One cache for all tests: what is compiled once is compiled.
-        let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
-        std::fs::create_dir_all(&cache).unwrap();
-        command.current_dir(self.path()).args(args).env("XDG_CACHE_HOME", cache);
+        command
+            .current_dir(self.path())
+            .args(args)
+            .env("XDG_CACHE_HOME", cache());
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }
 
     /// Runs the command to its end.
-    pub fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(&self.command(args).output().unwrap())
     }
 
     /// Runs the command with something on standard input.
-    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
+    pub(crate) fn run_with(&self, args: &[&str], input: &[u8]) -> Ran {
         let mut child = self
             .command(args)
             .stdin(Stdio::piped())
@@ -92,12 +96,19 @@ impl Folder {
     }
 }
 
+/// One cache for all tests: what is compiled once is compiled.
+pub(crate) fn cache() -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    cache
+}
+
 /// What a command printed, and its exit status.
 #[derive(Debug)]
-pub struct Ran {
-    pub status: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) status: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -111,26 +122,29 @@ impl Ran {
 
     /// Checks the exit status.
     #[track_caller]
-    pub fn exit(self, status: i32) -> Self {
+    pub(crate) fn exit(self, status: i32) -> Self {
         assert_eq!(self.status, Some(status), "{self:?}");
         self
     }
 
     /// The lines of standard output as JSON.
     #[track_caller]
-    pub fn json(&self) -> Vec<serde_json::Value> {
-        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    pub(crate) fn json(&self) -> Vec<serde_json::Value> {
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
 
 /// One engine for all tests of this process.
-pub fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| Engine::new(None).unwrap()).clone()
 }
 
 /// Loads a policy with settings and limits.
-pub fn load(module: &[u8], settings: &str, limits: Limits) -> Result<Policy, LoadError> {
+pub(crate) fn load(module: &[u8], settings: &str, limits: Limits) -> Result<Policy, LoadError> {
     let spec = PolicySpec {
         name: "policy".into(),
         mode: Mode::Enforce,
@@ -142,29 +156,29 @@ pub fn load(module: &[u8], settings: &str, limits: Limits) -> Result<Policy, Loa
 }
 
 /// An instant, written in RFC 3339.
-pub fn time(text: &str) -> Timestamp {
+pub(crate) fn time(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
 }
 
 /// A key in the file form.
-pub fn key(json: &str) -> KeyRecord {
+pub(crate) fn key(json: &str) -> KeyRecord {
     let file: keyward::key::json::KeyFile = serde_json::from_str(json).unwrap();
-    file.check(keyward::key::json::KeyOptions::default()).unwrap().into_parts().0
+    file.check(keyward::key::json::KeyOptions::default())
+        .unwrap()
+        .into_parts()
+        .0
 }
 
 /// An unremarkable key of 90 days.
-pub fn plain_key() -> KeyRecord {
-    key(r#"{"id":"k7Qp2mXw9LaR","owner":"sync","issued_at":"2026-11-01T00:00:00Z",
-        "expires_at":"2027-01-30T00:00:00Z","scopes":["inventory:read"]}"#)
-}
-
-/// Facts about a request with the plain key.
-pub fn plain_facts() -> Arc<Facts> {
-    Arc::new(Facts::of_key(plain_key(), time("2026-11-02T08:00:00Z")).unwrap())
+pub(crate) fn plain_key() -> KeyRecord {
+    key(
+        r#"{"id":"k7Qp2mXw9LaR","owner":"sync","issued_at":"2026-11-01T00:00:00Z",
+        "expires_at":"2027-01-30T00:00:00Z","scopes":["inventory:read"]}"#,
+    )
 }
 
 /// The component of a guest in `tests/guests`.
-pub fn guest(name: &str) -> Vec<u8> {
+pub(crate) fn guest(name: &str) -> Vec<u8> {
     let source = text(&format!("tests/guests/{name}.wat"));
     if source.contains("Not from the skeleton") {
         return wat::parse_str(&source).unwrap();
@@ -175,17 +189,74 @@ pub fn guest(name: &str) -> Vec<u8> {
     let world = resolve.select_world(&[package], Some("policy")).unwrap();
     let encoding = wit_component::StringEncoding::UTF8;
     wit_component::embed_component_metadata(&mut module, &resolve, world, encoding).unwrap();
-    wit_component::ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+    wit_component::ComponentEncoder::default()
+        .module(&module)
+        .unwrap()
+        .encode()
+        .unwrap()
 }
 
 /// The skeleton with the sections that a guest replaces.
 fn fill(skeleton: &str, guest: &str) -> String {
     let mut filled = skeleton.to_owned();
-    for section in guest.split(";;@").skip(1).filter(|section| !section.starts_with("end")) {
+    for section in guest
+        .split(";;@")
+        .skip(1)
+        .filter(|section| !section.starts_with("end"))
+    {
         let (name, body) = section.split_once('\n').unwrap();
-        let start = filled.find(&format!(";;@{name}\n")).unwrap_or_else(|| panic!("{name}"));
+        let start = filled
+            .find(&format!(";;@{name}\n"))
+            .unwrap_or_else(|| panic!("{name}"));
         let end = start + filled[start..].find(";;@end").unwrap();
         filled.replace_range(start..end, body);
     }
     filled
+}
+
+/// Evaluates a policy as plain Rust; the settings are valid.
+pub(crate) fn native<P: keyward_policy::Policy>(
+    facts: &Arc<Facts>,
+    settings: &str,
+) -> (Verdict, Trace) {
+    let policy: P = keyward_policy::configure(settings).unwrap();
+    let native = Native::new(Arc::clone(facts));
+    let verdict = verdict(&policy.evaluate(&native).unwrap());
+    (verdict, native.into_trace())
+}
+
+/// The host's form of a verdict.
+fn verdict(given: &keyward_policy::Verdict) -> Verdict {
+    let params = |params: &[keyward_policy::Param]| {
+        params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect()
+    };
+    let reason = |r: &keyward_policy::Reason| Reason {
+        code: r.code().to_owned(),
+        params: params(r.params()),
+    };
+    let signal = |s: &keyward_policy::Signal| Signal {
+        name: s.name().to_owned(),
+        params: params(s.params()),
+    };
+    Verdict {
+        effect: match given.effect {
+            keyward_policy::Effect::Abstain => Effect::Abstain,
+            keyward_policy::Effect::Allow => Effect::Allow,
+            keyward_policy::Effect::Deny => Effect::Deny,
+        },
+        reason: given.reason.as_ref().map(reason),
+        signals: given.signals.iter().map(signal).collect(),
+        obligations: given
+            .obligations
+            .iter()
+            .map(|o| Obligation {
+                name: o.name().to_owned(),
+                params: params(o.params()),
+                required: o.required(),
+            })
+            .collect(),
+    }
 }

@@ -1,7 +1,9 @@
 //! What a decision costs: one policy evaluated afresh, all three, with the record, and the same
 //! three checks as plain Rust in the same run as the baseline.
-#![expect(missing_docs, reason = "criterion's macros make public items without documentation")]
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot start has nothing to measure")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot start has nothing to measure"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -65,7 +67,12 @@ fn facts() -> Arc<Facts> {
     let request = request();
     let path = request.path().unwrap().clone();
     let key = Arc::new(keys().pop().unwrap().into_parts().0);
-    Arc::new(Facts { request, path, key, required_scope: Some("inventory:read".into()) })
+    Arc::new(Facts {
+        request,
+        path,
+        key,
+        required_scope: Some("inventory:read".into()),
+    })
 }
 
 /// The three checks as plain Rust: what the sandbox is compared with.
@@ -82,7 +89,7 @@ fn native(c: &mut Criterion) {
                 rotation.evaluate(&native).unwrap(),
                 ip.evaluate(&native).unwrap(),
             );
-            black_box(verdicts)
+            black_box((verdicts, native.into_trace()))
         });
     });
 }
@@ -124,8 +131,7 @@ fn decide(c: &mut Criterion) {
         ..Route::default()
     };
     let routes = RouteTable::new(&[route]).unwrap();
-    let authorizer =
-        Authorizer::new(registry, routes, set, (log, IdSource::new([0; 10]))).unwrap();
+    let authorizer = Authorizer::new(registry, routes, set, (log, IdSource::new([0; 10]))).unwrap();
     let request = request();
     c.bench_function("decision of three with the record", |b| {
         b.iter(|| black_box(authorizer.decide(&request)));

@@ -57,7 +57,7 @@ impl Authorizer {
     }
 
     /// Decides and records. Total: whatever goes wrong is a denial with a reason, and nothing is
-    /// allowed that is not in the log.
+    /// allowed that is not in the log. The calling thread needs 512 KiB of stack.
     #[must_use]
     pub fn decide(&self, request: &AccessRequest) -> Decision {
         match gate(request.presented(), &*self.registry) {
@@ -171,7 +171,8 @@ impl Authorizer {
         entry: Option<&KeyEntry>,
     ) -> Result<Receipt, AppendError> {
         if let Some(entry) = entry {
-            self.log.put_blob(entry.digest(), || entry.record().to_canonical_json())?;
+            self.log
+                .put_blob(entry.digest(), || entry.record().to_canonical_json())?;
         }
         self.log.append_decision(record)
     }

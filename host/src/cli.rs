@@ -23,6 +23,7 @@ use std::sync::LazyLock;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
+use crate::digest::Digest;
 use crate::policy::ENGINE;
 
 /// API-key governance decided by sandboxed WebAssembly policies
@@ -93,6 +94,22 @@ Exit status: 0 done; 1 done, and something did not hold; 2 usage or configuratio
 const COMPLETIONS_EXAMPLES: &str = "\
 Example:
   keyward completions bash > ~/.local/share/bash-completion/completions/keyward";
+
+/// The digest of everything that a policy crate is made from, as `keyward policy build --lock`
+/// writes it: its files, those of the crates that it uses by path, and the versions of the others.
+///
+/// # Errors
+/// When the folder is no crate, or Cargo cannot resolve it.
+pub fn source_digest(folder: &Path) -> anyhow::Result<Digest> {
+    policy_build::source_digest(folder)
+}
+
+/// The `rustc --version` of the compiler that `keyward policy build` would use; `None`: this machine
+/// has none that makes wasm.
+#[must_use]
+pub fn wasm_compiler() -> Option<String> {
+    policy_build::wasm_compiler()
+}
 
 /// What a command that ran came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
-use crate::log::Durability;
+use crate::log::{Durability, is_origin};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
 
 use limits::Limits;
@@ -33,8 +33,6 @@ use source::Source;
 pub const CONFIG_MAX_BYTES: usize = 1024 * 1024;
 /// The longest text of a key, in bytes; settings are free.
 pub const TEXT_MAX_BYTES: usize = 4_096;
-/// The longest origin of a log, in bytes.
-pub const ORIGIN_MAX_BYTES: usize = 255;
 /// The most policies of a set.
 pub const POLICIES_MAX: usize = 64;
 /// The longest name of a policy, in bytes.
@@ -286,15 +284,6 @@ fn read_log(
         durability: durability?,
         sync_interval_ms,
     })
-}
-
-/// A log's name is the name of its key too, which can hold neither spaces nor `+` (C2SP
-/// signed-note).
-fn is_origin(text: &str) -> bool {
-    text.len() <= ORIGIN_MAX_BYTES
-        && !text
-            .chars()
-            .any(|it| it.is_whitespace() || it.is_control() || it == '+')
 }
 
 /// Reads and compiles every `[[route]]`.

@@ -1,5 +1,5 @@
-//! The log: an append-only record of every decision, and the only source of the [`Receipt`]s without
-//! which no decision allows.
+//! The log: an append-only record of every decision, and the only source of the [`Receipt`]s
+//! without which no decision allows.
 //!
 //! A log is a folder that one process writes ([`Log`]) and any number read ([`LogReader`]):
 //!
@@ -10,18 +10,19 @@
 //! ```
 //!
 //! # What a receipt promises
-//! [`Durability::Written`]: the operating system has the entry. Nothing that happens to this process
-//! loses it; a power cut may, for as long as the sync interval. [`Durability::Durable`]: it outlives
-//! a power cut too. The boot record, the first entry of every host, states which of the two it
-//! promised.
+//! [`Durability::Written`]: the operating system has the entry. Nothing that happens to this
+//! process loses it; a power cut may, for as long as the sync interval. [`Durability::Durable`]: it
+//! outlives a power cut too. The boot record, the first entry of every host, states which of the
+//! two it promised.
 //!
 //! What is promised is kept, or the log says so: an entry that cannot be written is refused within
-//! [`append`](Log::append)'s limits, and once it is in doubt what is on the disk the log is poisoned
-//! and refuses everything. A refused entry may still be found in the log, never the other way round.
+//! [`append`](Log::append)'s limits, and once it is in doubt what is on the disk the log is
+//! poisoned and refuses everything. A refused entry may still be found in the log, never the other
+//! way round.
 //!
 //! # What opening does
-//! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped, and
-//! a [`Recovery`] takes its place. Everything else that does not add up (a damaged entry with
+//! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped,
+//! and a [`Recovery`] takes its place. Everything else that does not add up (a damaged entry with
 //! undamaged ones behind it, a gap, a missing segment, another log's segment) is not repaired but
 //! refused, with what to do.
 //!
@@ -57,6 +58,7 @@ use writer::Writer;
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, encode_decision_into};
 pub use error::{AppendError, AppendErrorKind, LogError};
+pub use open::is_origin;
 pub use reader::{Entries, LogReadError, LogReader, SEGMENTS_MAX, TornTail};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
 

@@ -174,6 +174,9 @@ impl Policy {
     }
 
     /// Evaluates it once, in a fresh instance. Never fails: what goes wrong is a fault.
+    ///
+    /// The calling thread needs 512 KiB of stack: half of it is the policy's own limit, which the
+    /// thread has to have.
     #[must_use]
     pub fn evaluate(&self, mut answers: Box<dyn Answers>) -> Evaluation {
         if let Some(evaluation) = self.missing_need(&mut *answers) {
@@ -183,11 +186,11 @@ impl Policy {
         let state = interface::State::new(limits, Arc::clone(&self.needs));
         let mut store = component::store(&self.engine, limits, state);
         let result = self.call(&mut store, answers);
-        let fuel = match result {
-            Ok(_) => limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
-            // Where inside a failing call the fuel stood is the engine's affair, but for this one.
-            Err(_) => 0,
-        };
+        // Where a call that ends early leaves the fuel is the engine's affair.
+        let left = result
+            .as_ref()
+            .map_or(Some(limits.fuel), |_| store.get_fuel().ok());
+        let fuel = limits.fuel.saturating_sub(left.unwrap_or(0));
         let outcome = result
             .map_err(|error| fault::fault_of(&error))
             .and_then(|answer| match answer {

@@ -1,7 +1,7 @@
 //! Replay: every recorded decision evaluated again, on the recorded components, with the recorded
 //! answers. Same questions, same verdicts, same fuel, same decision, or the difference is named.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -62,7 +62,11 @@ impl<'a> Replay<'a> {
     /// A replay of a whole log.
     #[must_use]
     pub fn new(reader: &'a LogReader, engine: Engine) -> Self {
-        Self { reader, entries: reader.entries(), sets: Sets::new(reader, engine) }
+        Self {
+            reader,
+            entries: reader.entries(),
+            sets: Sets::new(reader, engine),
+        }
     }
 }
 
@@ -120,21 +124,15 @@ fn finding(reader: &LogReader, sets: &mut Sets<'_>, record: &DecisionRecord) -> 
     evaluate(&set, record, &key)
 }
 
-/// The host's own gate denied before any policy: there is nothing to evaluate, only to check that
-/// it denied, and for a reason that the host has.
+/// The host denied before any policy, or could not record what they said: there is nothing to
+/// evaluate, only to check that it denied, and for a reason that the host denies with by itself.
 fn refusal(record: &DecisionRecord) -> Finding {
     let mut differences = Differences::default();
-    differences.compare(
-        "effect",
-        record.permission.as_str(),
-        Permission::Deny.as_str(),
-    );
-    if reasons::host_reason(&record.reason).is_none() {
-        differences.push(
-            "reason",
-            record.reason.to_string(),
-            "a reason of the host's".to_owned(),
-        );
+    let permission = record.permission.as_str();
+    differences.compare("effect", permission, Permission::Deny.as_str());
+    if !reasons::is_refusal(&record.reason) {
+        let expected = "a reason that the host denies with before any policy";
+        differences.push("reason", record.reason.to_string(), expected.to_owned());
     }
     differences.finding()
 }
@@ -146,6 +144,7 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
         let presented = record.key.as_deref().unwrap_or("none");
         differences.push("key", presented.to_owned(), key.id.to_string());
     }
+    check_agreement(&mut differences, record);
     let mut outcomes = Vec::with_capacity(set.policies.len());
     let policies = set
         .policies
@@ -229,6 +228,27 @@ fn check_answers(
         if let Some(expected) = expected.filter(|expected| expected != answer) {
             let field = format!("policies.{policy}.answer to `{question}`");
             differences.push(&field, answer.to_string(), expected.to_string());
+        }
+    }
+}
+
+/// The policies of one decision were told about one request: to the same question, the same.
+fn check_agreement(differences: &mut Differences, record: &DecisionRecord) {
+    let mut answers: HashMap<&Question, &Answer> = HashMap::new();
+    let traces = record
+        .evaluations
+        .iter()
+        .map(|evaluation| &evaluation.trace);
+    for (question, answer) in traces.flat_map(|trace| &trace.steps) {
+        // What a policy does not list among its needs is absent for it, whatever others are told.
+        let is_hidden = matches!(question, Question::Attribute(_)) && *answer == Answer::Absent;
+        if is_hidden {
+            continue;
+        }
+        let first = *answers.entry(question).or_insert(answer);
+        if first != answer {
+            let field = format!("policies.answers to `{question}`");
+            differences.push(&field, answer.to_string(), first.to_string());
         }
     }
 }

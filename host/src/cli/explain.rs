@@ -27,7 +27,7 @@ pub(super) struct ExplainArgs {
 pub(super) const EXAMPLES: &str = "\
 Examples:
   keyward explain q04                            by the request's own id
-  keyward explain 01KB4Q2N80ZR5T6NSVVM4JFGJ6Q     by the decision's id
+  keyward explain 01M83XJ880E5T6NSVVM4JFGJ6Q     by the decision's id
   keyward explain --log /evidence/log q04        from a copy of a log folder";
 
 /// The longest text of an answer that is shown, in characters.
@@ -61,12 +61,13 @@ fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> Strin
         text.push('\n');
     };
     let effect = record.permission.as_str();
-    line(format!(
-        "{style}{effect}{style:#} {}: {}",
-        record.reason, explanation.text
-    ));
+    let (reason, why) = (
+        clip(&record.reason, 80),
+        clip(&explanation.text, ANSWER_MAX_CHARS),
+    );
+    line(format!("{style}{effect}{style:#} {reason}: {why}"));
     if let Some(remedy) = &explanation.remedy {
-        line(format!("what to do: {remedy}"));
+        line(format!("what to do: {}", clip(remedy, ANSWER_MAX_CHARS)));
     }
     line(String::new());
     line(format!("  decision  {} at index {index}", record.id));
@@ -100,7 +101,8 @@ fn key(record: &DecisionRecord, explanation: &Explanation) -> String {
 }
 
 fn policy_text(policy: &PolicyExplanation) -> String {
-    let mut text = format!("{}: {} {}", policy.title, policy.effect, policy.reason);
+    let (title, reason) = (clip(&policy.title, 200), clip(&policy.reason, 80));
+    let mut text = format!("{title}: {} {reason}", policy.effect);
     if policy.decided {
         text.push_str("   <- decided");
     } else if policy.shadow {

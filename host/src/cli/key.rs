@@ -201,21 +201,30 @@ fn list(config: &Config) -> Result<Status, Failure> {
         .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
     let now = clock::now();
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
+    let options = open::key_options(config);
+    let mut count = 0_u64;
+    each_key(config, |file| {
+        let checked = file.check(options).map_err(Failure::storage)?;
+        let (record, _) = checked.into_parts();
+        let marks = not_compliant(&policies, record.clone(), now);
+        if count == 0 {
+            write_heading(&mut out).map_err(Failure::output)?;
+        }
+        count += 1;
+        write_key(&mut out, &record, &marks).map_err(Failure::output)
+    })?;
+    writeln!(out, "{count} keys")
+        .and_then(|()| out.flush())
+        .map_err(Failure::output)?;
+    Ok(Status::Done)
+}
+
+fn write_heading(out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
         "{FAINT}{:<12} {:<20} {:<10} {:<24} SCOPES{FAINT:#}",
         "KEY", "OWNER", "LIFECYCLE", "ENDS"
     )
-    .map_err(Failure::output)?;
-    let options = open::key_options(config);
-    each_key(config, |file| {
-        let checked = file.check(options).map_err(Failure::storage)?;
-        let (record, _) = checked.into_parts();
-        let marks = not_compliant(&policies, record.clone(), now);
-        write_key(&mut out, &record, &marks).map_err(Failure::output)
-    })?;
-    out.flush().map_err(Failure::output)?;
-    Ok(Status::Done)
 }
 
 fn write_key(out: &mut impl Write, record: &KeyRecord, marks: &[String]) -> io::Result<()> {

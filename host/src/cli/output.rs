@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::decision::verdict::{Fault, Obligation, Outcome, Params, Signal};
 use crate::decision::{Decision, DecisionId, Mode, Permission};
+use crate::key::KEY_ID_CHARS;
 use crate::policy::PolicySet;
 use crate::request::AccessRequest;
 use crate::timestamp::Timestamp;
@@ -174,10 +175,10 @@ pub(super) fn write_row(
         "{:<24} {style}{:<6}{style:#} {:<12} {:<30} {:<16} {}",
         record.time.to_string(),
         record.permission.as_str(),
-        record.key.as_deref().unwrap_or("-"),
+        clip(record.key.as_deref().unwrap_or("-"), KEY_ID_CHARS),
         clip(&operation, 30),
         source,
-        record.reason,
+        clip(&record.reason, 60),
     )?;
     let verdicts = record
         .evaluations
@@ -185,7 +186,7 @@ pub(super) fn write_row(
         .filter_map(|e| e.outcome.verdict());
     for signal in verdicts.flat_map(|verdict| &verdict.signals) {
         let stage = signal.params.iter().find(|(name, _)| name == "stage");
-        let stage = stage.map_or_else(String::new, |(_, stage)| format!(" {stage}"));
+        let stage = stage.map_or_else(String::new, |(_, stage)| format!(" {}", clip(stage, 16)));
         write!(out, "  {NOTE}! {}{stage}{NOTE:#}", signal.name)?;
     }
     writeln!(out)

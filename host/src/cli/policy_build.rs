@@ -15,7 +15,7 @@ use wit_component::ComponentEncoder;
 
 use super::{Failure, Status, open, print};
 use crate::digest::Digest;
-use crate::policy::{Descriptor, Engine, inspect};
+use crate::policy::{Descriptor, Engine, LoadError, inspect};
 use toolchain::Toolchain;
 
 /// Arguments of `keyward policy build`.
@@ -53,6 +53,9 @@ struct Built {
 /// A component larger than this is worth a word: it is compiled at every start without a cache.
 const SIZE_NOTED_BYTES: usize = 80 << 10;
 
+const NO_POLICY: &str =
+    "export a policy with `keyward_policy::export!(…)` at the root of the crate";
+
 /// Runs the command.
 pub(super) fn run(args: &BuildArgs) -> Result<Status, Failure> {
     let toolchain = Toolchain::find().map_err(Failure::usage)?;
@@ -81,11 +84,26 @@ pub(super) fn run(args: &BuildArgs) -> Result<Status, Failure> {
     Ok(Status::Done)
 }
 
+/// The digest of a crate's sources.
+pub(super) fn source_digest(folder: &Path) -> anyhow::Result<Digest> {
+    source::Package::read(folder)?.source_digest()
+}
+
+/// The version of the compiler that would be used.
+pub(super) fn wasm_compiler() -> Option<String> {
+    Toolchain::find()
+        .ok()
+        .map(|toolchain| toolchain.version().to_owned())
+}
+
 fn build(toolchain: &Toolchain, engine: &Engine, folder: &Path) -> anyhow::Result<Built> {
     let package = source::Package::read(folder)?;
     let module = toolchain.compile(&package)?;
     let wasm = componentize(&module)?;
-    let descriptor = inspect(engine, &wasm).map_err(|error| anyhow!("{error}"))?;
+    let descriptor = inspect(engine, &wasm).map_err(|error| match error {
+        LoadError::Interface(_) => anyhow!("{error}\n{NO_POLICY}"),
+        error => anyhow!("{error}"),
+    })?;
     let name = package
         .name
         .strip_prefix("keyward-")
@@ -104,10 +122,7 @@ fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .module(module)
         .and_then(|encoder| encoder.validate(true).encode())
-        .context(
-            "the module is no policy; export one with `keyward_policy::export!(…)` and give the \
-             crate the type `cdylib`",
-        )
+        .context(NO_POLICY)
 }
 
 fn report(file: &Path, built: &Built) -> Result<Status, Failure> {

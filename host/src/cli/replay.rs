@@ -82,7 +82,7 @@ pub(super) fn run(config: &Path, args: &ReplayArgs) -> Result<Status, Failure> {
     out.flush().map_err(Failure::output)?;
     if let Some(tail) = reader.torn_tail() {
         say(format_args!(
-            "the last {} bytes of the log are an unfinished record, which was never answered",
+            "the last {} bytes of the log are an unfinished record",
             tail.bytes
         ));
     }

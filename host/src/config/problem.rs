@@ -11,9 +11,10 @@ use crate::timestamp::TimestampError;
 
 use super::source::{Position, Source};
 use super::suggest::hint;
+use crate::log::ORIGIN_MAX_BYTES;
+
 use super::{
-    CONFIG_MAX_BYTES, KEY_PARTS_MAX, ORIGIN_MAX_BYTES, POLICY_NAME_MAX_BYTES, SETTINGS_DEPTH_MAX,
-    TEXT_MAX_BYTES,
+    CONFIG_MAX_BYTES, KEY_PARTS_MAX, POLICY_NAME_MAX_BYTES, SETTINGS_DEPTH_MAX, TEXT_MAX_BYTES,
 };
 
 /// The most problems that are reported at once; the others are counted.
@@ -101,8 +102,8 @@ pub enum ConfigError {
     NotUtf8,
     /// An origin that a checkpoint cannot hold.
     #[error(
-        "`origin` names the log in every checkpoint: 1 to {ORIGIN_MAX_BYTES} bytes without spaces, \
-         control characters and `+`, for example `keyward.example/gateway-1`"
+        "`origin` names the log in every checkpoint: 1 to {ORIGIN_MAX_BYTES} visible ASCII \
+         characters without `+` and `://`, for example `keyward.example/gateway-1`"
     )]
     Origin,
     /// A policy's name that is none.

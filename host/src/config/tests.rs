@@ -197,8 +197,8 @@ mode = \"shadow\"
         "1:1: unknown key `registri` in the file; did you mean `registry`?",
         "1:1: [registry] is missing",
         "3:8: `path` has to be a string, not an integer",
-        "4:10: `origin` names the log in every checkpoint: 1 to 255 bytes without spaces, control \
-         characters and `+`, for example `keyward.example/gateway-1`",
+        "4:10: `origin` names the log in every checkpoint: 1 to 255 visible ASCII characters \
+         without `+` and `://`, for example `keyward.example/gateway-1`",
         "5:14: `durability` cannot be `Durable`; write one of `written`, `durable`; did you mean \
          `durable`?",
         "6:20: `sync_interval_ms` is out of bounds; it can be from 1 to 10000",

@@ -18,7 +18,7 @@ pub struct DecisionId(pub u128);
 /// The text is not a ULID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a decision id; one has 26 letters and digits, for example 01KAR1Q1D0E5T6NSVVM4JFGJ6Q"
+    "`{0}` is not a decision id; one has 26 letters and digits, for example 01M83XJ880E5T6NSVVM4JFGJ6Q"
 )]
 pub struct DecisionIdError(String);
 
@@ -81,10 +81,10 @@ mod tests {
         let ids = IdSource::new([0xff; 10]);
         let time = Timestamp::parse("2026-11-23T10:00:00Z").unwrap();
         let [first, second] = [ids.next(time), ids.next(time)];
-        assert_eq!(first.to_string(), "01KAR1Q1D0ZZZZZZZZZZZZZZZZ");
-        assert_eq!(second.to_string(), "01KAR1Q1D00000000000000000");
+        assert_eq!(first.to_string(), "01M83XJ880ZZZZZZZZZZZZZZZZ");
+        assert_eq!(second.to_string(), "01M83XJ8800000000000000000");
         assert_eq!(second.to_string().parse(), Ok(second));
-        assert!("01KAR1".parse::<DecisionId>().is_err());
+        assert!("01M83X".parse::<DecisionId>().is_err());
         assert_eq!(ids.next(Timestamp::from_millis(-5)).0 >> 80, 0);
     }
 }

@@ -78,6 +78,13 @@ pub const HOST_REASONS: &[HostReason] = &[
     },
 ];
 
+/// Whether the host denies with this reason by itself, without what a policy said.
+#[must_use]
+pub fn is_refusal(code: &str) -> bool {
+    let by_itself = code.starts_with("key.") || code.starts_with("request.");
+    (by_itself && host_reason(code).is_some()) || code == "log.record-too-large"
+}
+
 /// The host's reason of a code.
 #[must_use]
 pub fn host_reason(code: &str) -> Option<&'static HostReason> {

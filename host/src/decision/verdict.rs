@@ -111,7 +111,8 @@ pub struct Evaluation {
     pub outcome: Outcome,
     /// What it asked, and what it was told.
     pub trace: Trace,
-    /// The fuel that it used, in the engine's units. Deterministic for one engine version.
+    /// The fuel that it used, in the engine's units; 0 when the call ended early. Deterministic for
+    /// one engine version.
     pub fuel: u64,
 }
 

@@ -169,7 +169,8 @@ impl BlobStore {
     /// Returns when every blob that was put before is durable.
     ///
     /// # Errors
-    /// [`BlobError::Busy`] when another sync did not end; [`BlobError::Sync`] when blobs may be lost.
+    /// [`BlobError::Busy`] when another sync did not end; [`BlobError::Sync`] when blobs may be
+    /// lost.
     pub(super) fn sync(&self) -> Result<(), BlobError> {
         let _turn = self
             .syncing

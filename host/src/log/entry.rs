@@ -2,13 +2,13 @@
 //! restricted to integers, byte strings, text, arrays, booleans and null. `docs/log.cddl` is the
 //! grammar.
 //!
-//! Every entry is an array that opens with its type and the version of its layout. A layout is never
-//! changed; a change is a new version beside the old one, because an auditor has to read what was
-//! written years ago. Numbers of questions, answers, effects and faults are in `codes.rs` and are
-//! never reused.
+//! Every entry is an array that opens with its type and the version of its layout. A layout is
+//! never changed; a change is a new version beside the old one, because an auditor has to read what
+//! was written years ago. Numbers of questions, answers, effects and faults are in `codes.rs` and
+//! are never reused.
 //!
-//! [`Entry::decode`] accepts exactly the bytes that [`Entry::encode`] makes: whatever it has read it
-//! encodes again and compares, so that no two byte strings are the same entry.
+//! [`Entry::decode`] accepts exactly the bytes that [`Entry::encode`] makes: whatever it has read
+//! it encodes again and compares, so that no two byte strings are the same entry.
 
 mod codes;
 mod decode;

@@ -52,13 +52,20 @@ pub(super) fn open(
     Ok((lock, writer))
 }
 
+/// Whether a text can name a log: 1 to [`ORIGIN_MAX_BYTES`] visible ASCII characters, no `+` (it is
+/// the name of the log's key too, C2SP signed-note) and no scheme.
+#[must_use]
+pub fn is_origin(text: &str) -> bool {
+    (1..=ORIGIN_MAX_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'+')
+        && !text.contains("://")
+}
+
 fn check_options(options: &LogOptions) -> Result<(), LogError> {
     let origin = &options.origin;
-    let visible = origin
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'+');
-    let fits = (1..=ORIGIN_MAX_BYTES).contains(&origin.len());
-    if !(visible && fits) || origin.contains("://") {
+    if !is_origin(origin) {
         return Err(LogError::Origin(origin.clone()));
     }
     if !(1..=SYNC_INTERVAL_MAX_MS).contains(&options.sync_interval_ms) {

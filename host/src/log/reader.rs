@@ -1,8 +1,8 @@
 //! Reading a log folder: no lock, no change, also while a host writes to it.
 //!
 //! What is read is what was there when the reading began. The last segment may end within an entry
-//! (a host is writing it, or has crashed); that is told by [`LogReader::torn_tail`] and is no error.
-//! With a running host the last entries may not be durable yet.
+//! (a host is writing it, or has crashed); that is told by [`LogReader::torn_tail`] and is no
+//! error. With a running host the last entries may not be durable yet.
 
 use std::fs::{self, File};
 use std::io;
@@ -155,8 +155,8 @@ impl LogReader {
     /// Opens a log folder to read it.
     ///
     /// # Errors
-    /// [`LogReadError`] says whether there is no such folder, nothing in it, something else in it, or a
-    /// first segment that cannot be read.
+    /// [`LogReadError`] says whether there is no such folder, nothing in it, something else in it,
+    /// or a first segment that cannot be read.
     pub fn open(folder: &Path) -> Result<Self, LogReadError> {
         let first = list(folder)?.first().copied().unwrap_or(0);
         let path = folder.join(WAL_FOLDER).join(segment::file_name(first));
@@ -187,8 +187,8 @@ impl LogReader {
         }
     }
 
-    /// What was behind the last whole entry when [`LogReader::entries`] last came to the end; `None`
-    /// when nothing was.
+    /// What was behind the last whole entry when [`LogReader::entries`] last came to the end;
+    /// `None` when nothing was.
     #[must_use]
     pub fn torn_tail(&self) -> Option<TornTail> {
         *self.torn_tail.lock()

@@ -19,8 +19,8 @@
 //! All numbers are big-endian. The header is written before the file gets its name, so that a
 //! segment without a whole header is damaged, never torn.
 //!
-//! The magic holds two bytes that no UTF-8 text can: whoever writes a request's header cannot make a
-//! payload that looks like a frame, and so cannot pass a torn tail off as corruption.
+//! The magic holds two bytes that no UTF-8 text can: whoever writes a request's header cannot make
+//! a payload that looks like a frame, and so cannot pass a torn tail off as corruption.
 
 mod scan;
 

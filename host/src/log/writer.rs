@@ -1,8 +1,8 @@
 //! Writing: entries in order to the last segment, and a thread that makes them durable.
 //!
-//! Two locks, never one inside the other but for [`Writer::rotate`], which holds the appenders' lock
-//! and asks the blobs for a sync with a limit on its wait. The sync thread takes the appenders' lock
-//! only to look how far the log goes, and syncs without it.
+//! Two locks, never one inside the other but for [`Writer::rotate`], which holds the appenders'
+//! lock and asks the blobs for a sync with a limit on its wait. The sync thread takes the
+//! appenders' lock only to look how far the log goes, and syncs without it.
 //!
 //! What a failure leads to:
 //!
@@ -10,7 +10,7 @@
 //! |---|---|
 //! | write | the file is cut back to the last whole entry; the entry is refused, the log goes on |
 //! | cutting back | poisoned |
-//! | making the next segment, before it has its name | the entry is refused, the next one tries again |
+//! | making the next segment, before it is named | the entry is refused, the next one tries again |
 //! | any sync, of a file or a folder | poisoned, never tried again |
 //! | the segment was deleted | poisoned |
 
@@ -121,7 +121,7 @@ impl Writer {
         } else {
             durability
         };
-        if false {
+        if durability == Durability::Durable {
             self.progress.wait_durable(end)?;
         }
         Ok(Receipt { index, durability })

@@ -82,6 +82,12 @@ impl ResourceLimiter for Meter {
         Ok(true)
     }
 
+    /// Without this a policy would be told that the machine is out of memory, and could answer by it:
+    /// another machine would answer otherwise.
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        Err(Stop::OutOfMemory.into())
+    }
+
     fn table_growing(
         &mut self,
         current: usize,

@@ -71,7 +71,7 @@ pub(super) fn inspect(engine: &Engine, module: &[u8]) -> Result<Descriptor, Load
 }
 
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
-    if !wasmtime::Engine::detect_precompiled(bytes).is_none() {
+    if wasmtime::Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Module(
             "it is precompiled code, not a component".to_owned(),
         ));
@@ -186,7 +186,7 @@ fn configure(
     let world = World::new(&mut store, &instance).map_err(failed)?;
     call_configure(&world, &mut store, &spec.settings)
         .map_err(failed)?
-        .map_err(|problems| LoadError::Settings(problems))?;
+        .map_err(LoadError::Settings)?;
     // Reading the state costs fuel and passes the whole memory, which is within its own budget.
     set_fuel(&mut store, u64::MAX);
     store.set_hostcall_fuel(usize::MAX);

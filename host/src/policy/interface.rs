@@ -99,81 +99,31 @@ type Store<'a> = StoreContextMut<'a, State>;
 
 /// Defines `request` and `log` for components to import.
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut request = linker.instance("keyward:policy/request@0.1.0")?;
+    let mut functions = linker.instance("keyward:policy/request@0.1.0")?;
+    let request = &mut functions;
     request.func_wrap("reached", |mut store: Store<'_>, (instant,): (i64,)| {
         let question = Question::Reached(Timestamp::from_millis(instant));
-        Ok((flag(store.data_mut().ask(question)?)?,))
+        Ok((flag(&store.data_mut().ask(question)?)?,))
     })?;
-    plain(&mut request, "now", || Question::Now, instant)?;
+    plain(request, "now", || Question::Now, instant)?;
     plain(
-        &mut request,
+        request,
         "source-address",
         || Question::SourceAddress,
         address,
     )?;
-    plain(&mut request, "method", || Question::Method, text)?;
-    plain(&mut request, "host", || Question::Host, text)?;
-    plain(&mut request, "path", || Question::Path, text)?;
-    named(&mut request, "header", Question::Header, texts)?;
+    plain(request, "method", || Question::Method, text)?;
+    plain(request, "host", || Question::Host, text)?;
+    plain(request, "path", || Question::Path, text)?;
+    named(request, "header", Question::Header, texts)?;
     plain(
-        &mut request,
+        request,
         "required-scope",
         || Question::RequiredScope,
         optional_text,
     )?;
-    plain(&mut request, "key-id", || Question::KeyId, text)?;
-    plain(&mut request, "key-owner", || Question::KeyOwner, text)?;
-    plain(
-        &mut request,
-        "key-lifecycle",
-        || Question::KeyLifecycle,
-        lifecycle,
-    )?;
-    plain(
-        &mut request,
-        "key-issued-at",
-        || Question::KeyIssuedAt,
-        instant,
-    )?;
-    plain(
-        &mut request,
-        "key-not-before",
-        || Question::KeyNotBefore,
-        optional_instant,
-    )?;
-    plain(
-        &mut request,
-        "key-rotate-by",
-        || Question::KeyRotateBy,
-        optional_instant,
-    )?;
-    plain(
-        &mut request,
-        "key-expires-at",
-        || Question::KeyExpiresAt,
-        optional_instant,
-    )?;
-    plain(
-        &mut request,
-        "key-grace-until",
-        || Question::KeyGraceUntil,
-        optional_instant,
-    )?;
-    plain(&mut request, "key-scopes", || Question::KeyScopes, texts)?;
-    plain(
-        &mut request,
-        "key-read-only",
-        || Question::KeyReadOnly,
-        flag,
-    )?;
-    plain(
-        &mut request,
-        "key-allowed-networks",
-        || Question::KeyAllowedNetworks,
-        networks,
-    )?;
-    named(&mut request, "key-label", Question::KeyLabel, optional_text)?;
-    named(&mut request, "attribute", Question::Attribute, value)?;
+    named(request, "attribute", Question::Attribute, value)?;
+    add_key_functions(request)?;
 
     // The message stays in the guest: it is neither copied nor looked at.
     let mut log = linker.instance("keyward:policy/log@0.1.0")?;
@@ -183,18 +133,64 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     )
 }
 
+/// The functions of `request` that are about the key.
+fn add_key_functions(request: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    plain(request, "key-id", || Question::KeyId, text)?;
+    plain(request, "key-owner", || Question::KeyOwner, text)?;
+    plain(
+        request,
+        "key-lifecycle",
+        || Question::KeyLifecycle,
+        lifecycle,
+    )?;
+    plain(request, "key-issued-at", || Question::KeyIssuedAt, instant)?;
+    plain(
+        request,
+        "key-not-before",
+        || Question::KeyNotBefore,
+        optional_instant,
+    )?;
+    plain(
+        request,
+        "key-rotate-by",
+        || Question::KeyRotateBy,
+        optional_instant,
+    )?;
+    plain(
+        request,
+        "key-expires-at",
+        || Question::KeyExpiresAt,
+        optional_instant,
+    )?;
+    plain(
+        request,
+        "key-grace-until",
+        || Question::KeyGraceUntil,
+        optional_instant,
+    )?;
+    plain(request, "key-scopes", || Question::KeyScopes, texts)?;
+    plain(request, "key-read-only", || Question::KeyReadOnly, flag)?;
+    plain(
+        request,
+        "key-allowed-networks",
+        || Question::KeyAllowedNetworks,
+        networks,
+    )?;
+    named(request, "key-label", Question::KeyLabel, optional_text)
+}
+
 /// Defines a function without arguments.
 fn plain<R: 'static>(
     instance: &mut LinkerInstance<'_, State>,
     name: &str,
     question: fn() -> Question,
-    read: fn(Answer) -> Result<R, Stop>,
+    read: fn(&Answer) -> Result<R, Stop>,
 ) -> wasmtime::Result<()>
 where
     (R,): ComponentNamedList + Lower,
 {
     instance.func_wrap(name, move |mut store: Store<'_>, (): ()| {
-        Ok((read(store.data_mut().ask(question())?)?,))
+        Ok((read(&store.data_mut().ask(question())?)?,))
     })
 }
 
@@ -203,7 +199,7 @@ fn named<R: 'static>(
     instance: &mut LinkerInstance<'_, State>,
     name: &str,
     question: fn(Arc<str>) -> Question,
-    read: fn(Answer) -> Result<R, Stop>,
+    read: fn(&Answer) -> Result<R, Stop>,
 ) -> wasmtime::Result<()>
 where
     (R,): ComponentNamedList + Lower,
@@ -220,7 +216,7 @@ where
             }
             Arc::from(&*name)
         };
-        Ok((read(store.data_mut().ask(question(name))?)?,))
+        Ok((read(&store.data_mut().ask(question(name))?)?,))
     })
 }
 
@@ -231,49 +227,49 @@ fn mismatch<T>() -> Result<T, Stop> {
     ))
 }
 
-fn flag(answer: Answer) -> Result<bool, Stop> {
+fn flag(answer: &Answer) -> Result<bool, Stop> {
     match answer {
-        Answer::Flag(flag) => Ok(flag),
+        Answer::Flag(flag) => Ok(*flag),
         _ => mismatch(),
     }
 }
 
-fn instant(answer: Answer) -> Result<i64, Stop> {
+fn instant(answer: &Answer) -> Result<i64, Stop> {
     match answer {
         Answer::Instant(instant) => Ok(instant.millis()),
         _ => mismatch(),
     }
 }
 
-fn optional_instant(answer: Answer) -> Result<Option<i64>, Stop> {
+fn optional_instant(answer: &Answer) -> Result<Option<i64>, Stop> {
     match answer {
         Answer::Absent => Ok(None),
         other => instant(other).map(Some),
     }
 }
 
-fn text(answer: Answer) -> Result<Arc<str>, Stop> {
+fn text(answer: &Answer) -> Result<Arc<str>, Stop> {
     match answer {
-        Answer::Text(text) => Ok(text),
+        Answer::Text(text) => Ok(Arc::clone(text)),
         _ => mismatch(),
     }
 }
 
-fn optional_text(answer: Answer) -> Result<Option<Arc<str>>, Stop> {
+fn optional_text(answer: &Answer) -> Result<Option<Arc<str>>, Stop> {
     match answer {
         Answer::Absent => Ok(None),
         other => text(other).map(Some),
     }
 }
 
-fn texts(answer: Answer) -> Result<Arc<[Arc<str>]>, Stop> {
+fn texts(answer: &Answer) -> Result<Arc<[Arc<str>]>, Stop> {
     match answer {
-        Answer::Texts(texts) => Ok(texts),
+        Answer::Texts(texts) => Ok(Arc::clone(texts)),
         _ => mismatch(),
     }
 }
 
-fn lifecycle(answer: Answer) -> Result<wit::Lifecycle, Stop> {
+fn lifecycle(answer: &Answer) -> Result<wit::Lifecycle, Stop> {
     match answer {
         Answer::Lifecycle(Lifecycle::Active) => Ok(wit::Lifecycle::Active),
         Answer::Lifecycle(Lifecycle::Deprecated) => Ok(wit::Lifecycle::Deprecated),
@@ -281,7 +277,7 @@ fn lifecycle(answer: Answer) -> Result<wit::Lifecycle, Stop> {
     }
 }
 
-fn address(answer: Answer) -> Result<Option<wit::IpAddress>, Stop> {
+fn address(answer: &Answer) -> Result<Option<wit::IpAddress>, Stop> {
     match answer {
         Answer::Absent => Ok(None),
         Answer::Address(address) => Ok(Some(wit_address(address.ip()))),
@@ -289,7 +285,7 @@ fn address(answer: Answer) -> Result<Option<wit::IpAddress>, Stop> {
     }
 }
 
-fn networks(answer: Answer) -> Result<Option<Vec<wit::Network>>, Stop> {
+fn networks(answer: &Answer) -> Result<Option<Vec<wit::Network>>, Stop> {
     let wit_network = |network: &Network| wit::Network {
         address: wit_address(network.address().ip()),
         prefix_length: network.prefix_length(),
@@ -301,13 +297,13 @@ fn networks(answer: Answer) -> Result<Option<Vec<wit::Network>>, Stop> {
     }
 }
 
-fn value(answer: Answer) -> Result<Option<wit::Value>, Stop> {
+fn value(answer: &Answer) -> Result<Option<wit::Value>, Stop> {
     Ok(Some(match answer {
         Answer::Absent => return Ok(None),
         Answer::Address(address) => wit::Value::Address(wit_address(address.ip())),
-        Answer::Flag(flag) => wit::Value::Boolean(flag),
+        Answer::Flag(flag) => wit::Value::Boolean(*flag),
         Answer::Instant(instant) => wit::Value::Instant(instant.millis()),
-        Answer::Integer(integer) => wit::Value::Integer(integer),
+        Answer::Integer(integer) => wit::Value::Integer(*integer),
         Answer::Text(text) => wit::Value::Text(text.as_ref().to_owned()),
         Answer::Texts(texts) => {
             wit::Value::Texts(texts.iter().map(|text| text.as_ref().to_owned()).collect())

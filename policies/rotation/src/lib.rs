@@ -172,8 +172,11 @@ impl RotationPolicy {
             .last()
         {
             None => Verdict::allow(CURRENT),
-            Some(stage) => Verdict::allow(DUE.with("due", due).with("stage", stage))
-                .signal(ROTATION_DUE.with("stage", stage).with("due", due)),
+            Some(stage) => {
+                let due = due.to_string();
+                Verdict::allow(DUE.with("due", due.as_str()).with("stage", stage))
+                    .signal(ROTATION_DUE.with("stage", stage).with("due", due))
+            }
         }
     }
 }

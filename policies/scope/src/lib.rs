@@ -5,6 +5,7 @@
 //! mask narrows what a key may do and never grants anything.
 
 mod grammar;
+mod implications;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -12,13 +13,13 @@ mod tests;
 use keyward_policy::{Descriptor, Fault, Policy, Request, SettingError, Verdict};
 
 use grammar::{Actions, Grant, SCOPE_MAX_BYTES, Scope};
-use settings::Implications;
+use implications::Implications;
 pub use settings::Settings;
 
 keyward_policy::reasons! { REASONS:
     UNMAPPED "scope.unmapped" {
         text: "no route maps this operation to a scope",
-        remedy: "ask the gateway's operator to map the operation to a scope, or correct the method and path",
+        remedy: "check method and path, or ask the gateway's operator to map the operation",
     }
     MALFORMED "scope.malformed" {
         text: "the route requires `{required}`, which is not a scope",
@@ -26,7 +27,7 @@ keyward_policy::reasons! { REASONS:
     }
     READ_ONLY "scope.read-only" {
         text: "the key is limited to reading for now, and `{action}` is more than that",
-        remedy: "ask the key's manager to lift the read-only mask once the reason for it is settled",
+        remedy: "ask the key's manager to lift the mask once the reason for it is settled",
     }
     MISSING "scope.missing" {
         text: "no grant of the key covers `{required}`",
@@ -46,6 +47,8 @@ keyward_policy::signals! { SIGNALS:
 
 /// How many malformed grants one verdict names.
 const MALFORMED_GRANTS_MAX: usize = 4;
+/// How much of a method goes into the signal of an unmapped route.
+const METHOD_MAX_BYTES: usize = 64;
 /// How much of a path goes into the signal of an unmapped route.
 const PATH_MAX_BYTES: usize = 1024;
 
@@ -70,8 +73,9 @@ impl Policy for ScopePolicy {
     };
 
     fn configure(settings: Settings) -> Result<Self, Vec<SettingError>> {
+        settings.check()?;
         Ok(Self {
-            implications: settings.check()?,
+            implications: Implications::new(settings.implies)?,
             read_only_actions: settings.read_only_actions,
         })
     }
@@ -79,7 +83,7 @@ impl Policy for ScopePolicy {
     fn evaluate(&self, request: &impl Request) -> Result<Verdict, Fault> {
         let Some(required) = request.required_scope() else {
             let route = UNMAPPED_ROUTE
-                .with("method", request.method())
+                .with("method", clip(&request.method(), METHOD_MAX_BYTES))
                 .with("path", clip(&request.path(), PATH_MAX_BYTES));
             return Ok(Verdict::deny(UNMAPPED).signal(route));
         };
@@ -90,20 +94,9 @@ impl Policy for ScopePolicy {
         };
         if request.key_read_only() && !self.reads_only(scope) {
             return Ok(Verdict::deny(READ_ONLY.with("action", scope.action))
-                .signal(EXCESSIVE_SCOPE.with("required", &required)));
+                .signal(EXCESSIVE_SCOPE.with("required", required.as_str())));
         }
-        let grants = request.key_scopes();
-        let verdict = match grants.iter().find(|grant| self.covers(grant, scope)) {
-            Some(grant) => Verdict::allow(GRANTED.with("grant", grant)),
-            None => Verdict::deny(MISSING.with("required", &required))
-                .signal(EXCESSIVE_SCOPE.with("required", &required)),
-        };
-        let malformed = grants.iter().filter(|grant| Grant::parse(grant).is_none());
-        Ok(malformed
-            .take(MALFORMED_GRANTS_MAX)
-            .fold(verdict, |verdict, grant| {
-                verdict.signal(MALFORMED_GRANT.with("grant", clip(grant, SCOPE_MAX_BYTES)))
-            }))
+        Ok(self.grants(request, &required, scope))
     }
 }
 
@@ -115,16 +108,36 @@ impl ScopePolicy {
             .any(|action| action == scope.action)
     }
 
-    /// Whether the grant is well-formed and covers the scope, directly or by implication.
-    fn covers(&self, grant: &str, scope: Scope<'_>) -> bool {
-        Grant::parse(grant).is_some_and(|grant| {
-            grant.resources.cover(scope.resource)
-                && match grant.actions {
-                    Actions::Any => true,
-                    Actions::Exactly(action) => {
-                        action == scope.action || self.implications.imply(action, scope.action)
-                    }
+    /// The last two rows: whether one of the key's grants covers the scope; and in either case,
+    /// which of them are malformed.
+    fn grants(&self, request: &impl Request, required: &str, scope: Scope<'_>) -> Verdict {
+        let implying = self.implications.implying(scope.action);
+        let covers = |grant: Grant<'_>| {
+            let action = match grant.actions {
+                Actions::Any => true,
+                Actions::Exactly(action) => action == scope.action || implying.contains(&action),
+            };
+            action && grant.resources.cover(scope.resource)
+        };
+        let grants = request.key_scopes();
+        let mut covering = None;
+        let mut malformed = Vec::new();
+        for text in &grants {
+            match Grant::parse(text) {
+                None if malformed.len() < MALFORMED_GRANTS_MAX => malformed.push(text),
+                Some(grant) if covering.is_none() && covers(grant) => {
+                    covering = Some(text.as_str())
                 }
+                _ => {}
+            }
+        }
+        let verdict = match covering {
+            Some(grant) => Verdict::allow(GRANTED.with("grant", grant)),
+            None => Verdict::deny(MISSING.with("required", required))
+                .signal(EXCESSIVE_SCOPE.with("required", required)),
+        };
+        malformed.into_iter().fold(verdict, |verdict, grant| {
+            verdict.signal(MALFORMED_GRANT.with("grant", clip(grant, SCOPE_MAX_BYTES)))
         })
     }
 }

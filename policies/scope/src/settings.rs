@@ -1,4 +1,4 @@
-//! What the operator can set, and the closure of `implies` that evaluation uses.
+//! What the operator can set.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,6 @@ pub struct Settings {
     pub read_only_actions: Vec<String>,
 }
 
-/// Which actions a granted action grants besides itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Implications {
-    // INVARIANT: transitive, no action is in its own list, and every list is sorted. Lists, because
-    // they are short and the code for sets is not.
-    closure: Vec<(String, Vec<String>)>,
-}
-
 impl Default for Settings {
     fn default() -> Self {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -40,28 +32,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The closure of `implies`.
+    /// That every name is an action.
     ///
     /// # Errors
-    /// Every name that is not an action, in either setting; and if all are, every action that
-    /// implies itself.
-    pub(crate) fn check(&self) -> Result<Implications, Vec<SettingError>> {
-        let mut errors = self.malformed_names();
-        if !errors.is_empty() {
-            return Err(errors);
-        }
-        let mut closure = Vec::new();
-        for action in self.implies.keys() {
-            let implied = self.implied_by(action);
-            if implied.binary_search(&action.as_str()).is_ok() {
-                let message = format!("`{action}` implies itself; remove one step of the cycle");
-                errors.push(SettingError::at(&["implies", action], message));
-            }
-            let implied = implied.into_iter().map(ToOwned::to_owned).collect();
-            closure.push((action.clone(), implied));
-        }
+    /// Each one that is not.
+    pub(crate) fn check(&self) -> Result<(), Vec<SettingError>> {
+        let errors = self.malformed_names();
         if errors.is_empty() {
-            Ok(Implications { closure })
+            Ok(())
         } else {
             Err(errors)
         }
@@ -69,60 +47,31 @@ impl Settings {
 
     fn malformed_names(&self) -> Vec<SettingError> {
         let mut errors = Vec::new();
-        let mut check = |path: &[&str], name: &str| {
-            if !is_name(name) {
-                let message = format!(
-                    "`{name}` is not an action; write 1 to 64 of a-z, 0-9, `_` and `-`, \
-                     beginning with a letter or digit"
-                );
-                errors.push(SettingError::at(path, message));
-            }
-        };
         for (action, implied) in &self.implies {
-            check(&["implies", action], action);
-            for (index, name) in implied.iter().enumerate() {
-                check(&["implies", action, &index.to_string()], name);
+            if !is_name(action) {
+                errors.push(malformed(&["implies", action], action));
+            }
+            for (index, name) in malformed_in(implied) {
+                errors.push(malformed(&["implies", action, &index.to_string()], name));
             }
         }
-        for (index, name) in self.read_only_actions.iter().enumerate() {
-            check(&["read_only_actions", &index.to_string()], name);
+        for (index, name) in malformed_in(&self.read_only_actions) {
+            errors.push(malformed(&["read_only_actions", &index.to_string()], name));
         }
         errors
     }
-
-    /// Every action that can be reached from this one by however many steps, sorted.
-    fn implied_by(&self, action: &str) -> Vec<&str> {
-        let direct = |action| {
-            self.implies
-                .get(action)
-                .into_iter()
-                .flatten()
-                .map(String::as_str)
-        };
-        let mut implied = Vec::new();
-        let mut open: Vec<&str> = direct(action).collect();
-        while let Some(next) = open.pop() {
-            if let Err(place) = implied.binary_search(&next) {
-                implied.insert(place, next);
-                open.extend(direct(next));
-            }
-        }
-        implied
-    }
 }
 
-impl Implications {
-    /// Whether a grant of `granted` grants `required` too.
-    pub(crate) fn imply(&self, granted: &str, required: &str) -> bool {
-        self.closure
-            .iter()
-            .find(|(action, _)| action == granted)
-            .is_some_and(|(_, implied)| {
-                implied
-                    .binary_search_by(|action| action.as_str().cmp(required))
-                    .is_ok()
-            })
-    }
+fn malformed_in(names: &[String]) -> impl Iterator<Item = (usize, &String)> {
+    names.iter().enumerate().filter(|(_, name)| !is_name(name))
+}
+
+fn malformed(path: &[&str], name: &str) -> SettingError {
+    let message = format!(
+        "`{name}` is not an action; write 1 to 64 of a-z, 0-9, `_` and `-`, \
+         beginning with a letter or digit"
+    );
+    SettingError::at(path, message)
 }
 
 #[cfg(test)]
@@ -153,46 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn implication_is_transitive_and_never_backwards() {
-        let settings: Settings = serde_json::from_str(
-            r#"{"implies": {"a": ["b", "x"], "b": ["c"], "c": ["d", "x"], "e": []}}"#,
-        )
-        .unwrap();
-        let implications = settings.check().unwrap();
-        for (granted, implied) in [
-            ("a", "bcdx"),
-            ("b", "cdx"),
-            ("c", "dx"),
-            ("d", ""),
-            ("e", ""),
-            ("x", ""),
-        ] {
-            for required in ["a", "b", "c", "d", "e", "x"] {
-                let expected = implied.contains(required);
-                assert_eq!(
-                    implications.imply(granted, required),
-                    expected,
-                    "{granted} {required}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn a_cycle_is_an_error_at_every_action_on_it() {
-        for (implies, actions) in [
-            (r#"{"a": ["a"]}"#, &["/implies/a"][..]),
-            (r#"{"a": ["b"], "b": ["a"]}"#, &["/implies/a", "/implies/b"]),
-            // `z` only leads into the cycle.
-            (
-                r#"{"a": ["b"], "b": ["c"], "c": ["a", "d"], "z": ["a"]}"#,
-                &["/implies/a", "/implies/b", "/implies/c"],
-            ),
-        ] {
-            assert_eq!(paths(&format!(r#"{{"implies": {implies}}}"#)), actions);
-        }
-        let (_, message) = errors(r#"{"implies": {"a": ["a"]}}"#).remove(0);
-        assert_eq!(message, "`a` implies itself; remove one step of the cycle");
+    fn a_cycle_is_an_error_of_the_settings() {
+        assert_eq!(
+            paths(r#"{"implies": {"a": ["b"], "b": ["a"]}}"#),
+            ["/implies/a", "/implies/b"]
+        );
     }
 
     #[test]

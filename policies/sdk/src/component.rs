@@ -99,37 +99,37 @@ pub fn evaluate<P: Policy>(configured: &OnceLock<P>) -> Result<Verdict, Fault> {
             },
             reason: verdict.reason.map(|reason| types::Reason {
                 code: reason.code().to_owned(),
-                params: params(reason.params()),
+                params: params(reason.into_params()),
             }),
-            signals: verdict.signals.iter().map(signal).collect(),
-            obligations: verdict.obligations.iter().map(obligation).collect(),
+            signals: verdict.signals.into_iter().map(signal).collect(),
+            obligations: verdict.obligations.into_iter().map(obligation).collect(),
         }),
         Err(fault) => Err(Fault {
             code: fault.code().to_owned(),
-            params: params(fault.params()),
+            params: params(fault.into_params()),
         }),
     }
 }
 
-fn signal(signal: &crate::Signal) -> types::Signal {
+fn signal(signal: crate::Signal) -> types::Signal {
     types::Signal {
         name: signal.name().to_owned(),
-        params: params(signal.params()),
+        params: params(signal.into_params()),
     }
 }
 
-fn obligation(obligation: &crate::Obligation) -> types::Obligation {
+fn obligation(obligation: crate::Obligation) -> types::Obligation {
     types::Obligation {
         name: obligation.name().to_owned(),
-        params: params(obligation.params()),
         required: obligation.required(),
+        params: params(obligation.into_params()),
     }
 }
 
-fn params(params: &[Param]) -> Vec<(String, String)> {
+fn params(params: Vec<Param>) -> Vec<(String, String)> {
     params
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
         .collect()
 }
 

@@ -1,9 +1,9 @@
 //! What a policy says of itself: who it is, what it needs, and every code and name that its
 //! verdicts may carry.
 //!
-//! All of it is constant, so that describing a policy cannot depend on anything. Codes and names are
-//! made by [`reasons!`](crate::reasons), [`signals!`](crate::signals) and
-//! [`obligations!`](crate::obligations), which put each one into the list that the descriptor takes.
+//! All of it is constant, so that describing a policy cannot depend on anything. Codes and names
+//! are made by [`reasons!`](crate::reasons), [`signals!`](crate::signals) and
+//! [`obligations!`](crate::obligations), which put each one into the list for the descriptor.
 
 /// A policy's description. Fill what is needed and take the rest from [`Descriptor::EMPTY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +136,9 @@ impl ObligationName {
 /// ```
 #[macro_export]
 macro_rules! reasons {
-    ($list:ident: $($name:ident $code:literal { text: $text:expr, remedy: $remedy:expr $(,)? })*) => {
+    ($list:ident: $(
+        $name:ident $code:literal { text: $text:expr, remedy: $remedy:expr $(,)? }
+    )*) => {
         $(const $name: $crate::ReasonTemplate =
             $crate::ReasonTemplate::declared($code, $text, $remedy);)*
         const $list: &[$crate::ReasonTemplate] = &[$($name),*];

@@ -130,15 +130,56 @@ impl fmt::Display for Timestamp {
             // A key may carry an instant that RFC 3339 cannot write.
             return write!(f, "{} ms after 1970-01-01T00:00:00Z", self.0);
         }
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"
-        )?;
-        if millisecond == 0 {
-            f.write_str("Z")
-        } else {
-            write!(f, ".{millisecond:03}Z")
+        // By hand, and written in one go: format strings take many times the instructions.
+        let mut text = Digits {
+            bytes: [b'Z'; TEXT_MAX_BYTES],
+            length: 0,
+        };
+        text.number(year, 4);
+        text.byte(b'-').number(month, 2);
+        text.byte(b'-').number(day, 2);
+        text.byte(b'T').number(hour, 2);
+        text.byte(b':').number(minute, 2);
+        text.byte(b':').number(second, 2);
+        if millisecond != 0 {
+            text.byte(b'.').number(millisecond, 3);
         }
+        text.byte(b'Z');
+        f.write_str(text.as_str())
+    }
+}
+
+/// The length of `2026-11-23T10:00:00.000Z`.
+const TEXT_MAX_BYTES: usize = 24;
+
+/// A text that grows to its length and no further.
+struct Digits {
+    bytes: [u8; TEXT_MAX_BYTES],
+    length: usize,
+}
+
+impl Digits {
+    fn byte(&mut self, byte: u8) -> &mut Self {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length += 1;
+        }
+        self
+    }
+
+    /// The last `width` digits of a number that is not negative.
+    fn number(&mut self, number: i64, width: u32) {
+        for place in (0..width).rev() {
+            let digit = number / 10_i64.pow(place) % 10;
+            self.byte(b'0' + u8::try_from(digit).unwrap_or_default());
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes
+            .get(..self.length)
+            .and_then(|text| str::from_utf8(text).ok())
+            .unwrap_or_default()
     }
 }
 

@@ -168,6 +168,12 @@ macro_rules! parameters {
                 &self.params
             }
 
+            /// The parameters themselves.
+            #[cfg(target_arch = "wasm32")]
+            pub(crate) fn into_params(self) -> Vec<Param> {
+                self.params
+            }
+
             /// The value of a parameter.
             #[must_use]
             pub fn param(&self, name: &str) -> Option<&str> {

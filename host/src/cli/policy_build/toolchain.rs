@@ -167,7 +167,7 @@ impl Toolchain {
 
 /// The release profile of a policy, whatever its workspace says: the same bytes for everyone.
 const PROFILE: [(&str, &str); 8] = [
-    ("OPT_LEVEL", "s"),
+    ("OPT_LEVEL", "2"),
     ("LTO", "fat"),
     ("CODEGEN_UNITS", "1"),
     ("PANIC", "abort"),

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -65,7 +66,7 @@ struct Shared {
 struct State {
     faults: Vec<Fault>,
     hanging: bool,
-    files: HashMap<PathBuf, Arc<Mutex<u64>>>,
+    files: HashMap<PathBuf, Arc<AtomicU64>>,
     syncs: u64,
 }
 
@@ -107,7 +108,7 @@ impl FaultyStorage {
             .lock()
             .files
             .get(path)
-            .map_or(0, |bytes| *bytes.lock())
+            .map_or(0, |bytes| bytes.load(Ordering::SeqCst))
     }
 
     /// How often a file was synced.
@@ -210,7 +211,7 @@ impl Storage for FaultyStorage {
 struct FaultyFile {
     file: Box<dyn StoredFile>,
     /// How many of its bytes are durable.
-    durable: Arc<Mutex<u64>>,
+    durable: Arc<AtomicU64>,
     /// The path when it was opened: a renamed file keeps its first one.
     path: PathBuf,
     storage: FaultyStorage,
@@ -239,8 +240,7 @@ impl StoredFile for FaultyFile {
         // What is written while a sync runs is not promised by it.
         let written = self.file.length()?;
         self.storage.run(Step::Sync, &self.path, || {
-            let mut durable = self.durable.lock();
-            *durable = (*durable).max(written);
+            self.durable.fetch_max(written, Ordering::SeqCst);
             self.storage.0.state.lock().syncs += 1;
             Ok(())
         })

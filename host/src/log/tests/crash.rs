@@ -72,7 +72,8 @@ fn a_cut_between_the_steps_of_a_recovery_is_recovered_from() {
     fs::write(test.segment(0), &bytes[..torn]).unwrap();
     drop(test.open().unwrap());
     let recovered = fs::read(test.segment(0)).unwrap();
-    // The recovery is written over the torn entry from its start; the crash comes after `done` bytes.
+    // The recovery is written over the torn entry from its start; the crash comes after `done`
+    // bytes.
     for done in 0..60 {
         let mut half = bytes[..torn].to_vec();
         half.resize(torn.max(ends[2] + done), 0);
@@ -125,8 +126,9 @@ impl Numbers {
     }
 }
 
-/// Runs of hosts that each end with a power cut: of the last segment stays what is durable, any part
-/// of what is not, and noise. What a durable receipt was given for is there at the end of it all.
+/// Runs of hosts that each end with a power cut: of the last segment stays what is durable, any
+/// part of what is not, and noise. What a durable receipt was given for is there at the end of it
+/// all.
 #[test]
 fn power_cuts_lose_nothing_that_was_called_durable() {
     for seed in 0..60 {

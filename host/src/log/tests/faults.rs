@@ -119,8 +119,9 @@ const SYNC: &[Case] = &[
     ),
 ];
 
-/// An entry that begins a segment: the old one is synced; the new one is created, written (the first
-/// write), synced (the second sync), renamed, and its folder synced; then comes the entry's write.
+/// An entry that begins a segment: the old one is synced; the new one is created, written (the
+/// first write), synced (the second sync), renamed, and its folder synced; then comes the entry's
+/// write.
 const ROTATE: &[Case] = &[
     case(
         "old links",

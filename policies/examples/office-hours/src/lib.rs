@@ -1,13 +1,13 @@
 //! `example:office-hours`, a custom policy that is small enough to read in one sitting.
 //!
-//! A key labelled `hours=office` belongs to a person at a desk, not to a machine. This policy denies
-//! it outside working hours: by default before 08:00 and from 18:00 on, UTC, and on Saturday and
-//! Sunday. Every other key is none of its business.
+//! A key labelled `hours=office` belongs to a person at a desk, not to a machine. This policy
+//! denies it outside working hours: by default before 08:00 and from 18:00 on, UTC, and on Saturday
+//! and Sunday. Every other key is none of its business.
 //!
 //! ```toml
 //! [[policy]]
 //! name = "office-hours"
-//! module = "office_hours.wasm"
+//! module = "office-hours.wasm"
 //! [policy.settings]
 //! from_hour = 7
 //! to_hour = 19
@@ -15,21 +15,22 @@
 //!
 //! Three things to take from it:
 //!
-//! - **Restrict by abstaining.** Within working hours it abstains rather than allows: whether the key
-//!   may do what it asks is for other policies to say. A set of which every policy abstains denies.
-//! - **Ask late.** The label comes first. For a key without it the trace holds that one question, and
-//!   the verdict is reused for as long as the key's record stays the same.
-//! - **Know what `now` costs.** The weekday needs the clock itself, so a verdict for an office key is
-//!   never reused and every such request runs the component. A policy that compares the time with
-//!   instants it knows beforehand, such as an expiry, asks `reached` instead and is reused until then.
+//! - **Restrict by abstaining.** Within working hours it abstains rather than allows: whether the
+//!   key may do what it asks is for other policies to say. A set of which every policy abstains
+//!   denies.
+//! - **Ask late.** The label comes first. For a key without it the trace holds that one question,
+//!   and the verdict is reused for as long as the key's record stays the same.
+//! - **Know what `now` costs.** The weekday needs the clock itself, so a verdict for an office key
+//!   is never reused and every such request runs the component. A policy that compares the time
+//!   with instants it knows beforehand, such as an expiry, asks `reached` and is reused until then.
 
 use keyward_policy::{Descriptor, Fault, Policy, Request, SettingError, Verdict};
 use serde::Deserialize;
 
 keyward_policy::reasons! { REASONS:
     CLOSED "office-hours.closed" {
-        text: "the key is for working days from {from_hour}:00 to {to_hour}:00 UTC, and it is {now}",
-        remedy: "come back in working hours, or ask for a key of your own for a job that runs by itself",
+        text: "the key is for working days, {from_hour}:00 to {to_hour}:00 UTC, and it is {now}",
+        remedy: "come back in working hours, or ask for a key of its own for an unattended job",
     }
 }
 

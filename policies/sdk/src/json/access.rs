@@ -21,8 +21,11 @@ struct Elements<'r, 'a> {
 
 /// Reads a type that asks for `$asked` as `$kind`.
 macro_rules! as_kind {
-    ($($asked:ident: $kind:ident($($length:ident: $type:ty),*);)*) => {$(
-        fn $asked<V: Visitor<'de>>(self, $($length: $type,)* visitor: V) -> Result<V::Value, Error> {
+    ($($asked:ident: $kind:ident($($unused:ident: $type:ty),*);)*) => {$(
+        fn $asked<V>(self, $($unused: $type,)* visitor: V) -> Result<V::Value, Error>
+        where
+            V: Visitor<'de>,
+        {
             self.$kind(visitor)
         }
     )*};
@@ -82,8 +85,8 @@ impl<'de> Deserializer<'de> for &mut Reader<'_> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.peek() {
-            Some('[') => self.array(visitor),
-            Some('{') => self.object(visitor),
+            Some(b'[') => self.array(visitor),
+            Some(b'{') => self.object(visitor),
             _ => self.scalar(visitor),
         }
     }

@@ -45,21 +45,14 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn token(&mut self) -> Result<Token, Error> {
-        self.skip_space();
-        for (word, token) in [
-            ("null", Token::Null),
-            ("true", Token::Boolean(true)),
-            ("false", Token::Boolean(false)),
-        ] {
-            if self.take(word) {
-                return Ok(token);
-            }
-        }
-        match self.rest.chars().next() {
-            Some('"') => self.text().map(Token::Text),
-            Some('[') => self.enter(Token::Array),
-            Some('{') => self.enter(Token::Object),
-            Some('-' | '0'..='9') => self.number(),
+        match self.peek() {
+            Some(b'"') => self.text().map(Token::Text),
+            Some(b'[') => self.enter("[", Token::Array),
+            Some(b'{') => self.enter("{", Token::Object),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            _ if self.take("null") => Ok(Token::Null),
+            _ if self.take("true") => Ok(Token::Boolean(true)),
+            _ if self.take("false") => Ok(Token::Boolean(false)),
             _ => Err(Error::new("not JSON")),
         }
     }
@@ -93,9 +86,9 @@ impl<'a> Reader<'a> {
     }
 
     /// How the next value begins.
-    pub(super) fn peek(&mut self) -> Option<char> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         self.skip_space();
-        self.rest.chars().next()
+        self.rest.bytes().next()
     }
 
     /// Whether the next value is `null`, which is then read.
@@ -104,8 +97,8 @@ impl<'a> Reader<'a> {
         self.take("null")
     }
 
-    fn enter(&mut self, token: Token) -> Result<Token, Error> {
-        self.take(if token == Token::Array { "[" } else { "{" });
+    fn enter(&mut self, start: &str, token: Token) -> Result<Token, Error> {
+        self.take(start);
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(Error::new(format!(
@@ -139,21 +132,30 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Result<String, Error> {
-        let mut chars = self.rest.chars();
-        if chars.next() != Some('"') {
+        if !self.take("\"") {
             return Err(Error::new("not JSON: a name is not a text"));
         }
         let mut text = String::new();
         loop {
-            match chars.next() {
-                Some('"') => break,
-                Some('\\') => text.push(escaped(&mut chars).ok_or_else(no_text)?),
-                None | Some('\0'..='\x1f') => return Err(no_text()),
-                Some(plain) => text.push(plain),
+            // All three kinds are ASCII, so that this never ends within a character.
+            let special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            let length = self.rest.bytes().position(special).ok_or_else(no_text)?;
+            let (plain, rest) = self.rest.split_at_checked(length).ok_or_else(no_text)?;
+            text.push_str(plain);
+            let mut chars = rest.chars();
+            let end = match chars.next() {
+                Some('"') => true,
+                Some('\\') => {
+                    text.push(escaped(&mut chars).ok_or_else(no_text)?);
+                    false
+                }
+                _ => return Err(no_text()),
+            };
+            self.rest = chars.as_str();
+            if end {
+                return Ok(text);
             }
         }
-        self.rest = chars.as_str();
-        Ok(text)
     }
 
     fn take(&mut self, start: &str) -> bool {
@@ -163,7 +165,9 @@ impl<'a> Reader<'a> {
     }
 
     fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        let length = self.rest.bytes().take_while(space).count();
+        self.rest = self.rest.get(length..).unwrap_or_default();
     }
 }
 
