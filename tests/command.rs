@@ -203,10 +203,7 @@ fn the_log_and_the_registry_exit_with_3() {
         .replace("keys = \"keys.jsonl\"", "path = \"keyward.db\"");
     folder.write("keyward.toml", toml);
     let ran = folder.run(&["key", "list"]).exit(3);
-    assert!(
-        ran.err.contains("there is no registry file"),
-        "{ran:?}"
-    );
+    assert!(ran.err.contains("there is no registry file"), "{ran:?}");
     folder.write(
         "keyward.db",
         "not a database, but longer than one header would have to be".repeat(9),

@@ -10,11 +10,13 @@
 
 mod command;
 mod dist;
+mod docs;
 mod durable;
 mod golden;
 mod hostile;
 mod native;
 mod quickstart;
+mod replay;
 mod same;
 mod semantics;
 mod tidy;

@@ -140,7 +140,9 @@ impl Ran {
 /// One engine for all tests of this process.
 pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new(None).unwrap()).clone()
+    ENGINE
+        .get_or_init(|| Engine::new(Some(&cache())).unwrap())
+        .clone()
 }
 
 /// Loads a policy with settings and limits.

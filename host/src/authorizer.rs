@@ -1,7 +1,11 @@
 //! The pipeline, from an access request to a recorded decision.
 //!
 //! ```text
-//! AccessRequest ─► credential ─► registry.lookup ─► policies.evaluate ─► combine ─► log.append ─► Decision
+//! AccessRequest ─► credential ─► registry.lookup ─► policies.evaluate ─► combine ─► log.append
+//!                  (hashed)      (its own gate)      (Verdict | Fault)    (deny      (Receipt)
+//!                                                                          overrides)    │
+//!                                                                                        ▼
+//!                                                                                    Decision
 //! ```
 
 use std::sync::Arc;

@@ -104,8 +104,8 @@ pub fn source_digest(folder: &Path) -> anyhow::Result<Digest> {
     policy_build::source_digest(folder)
 }
 
-/// The `rustc --version` of the compiler that `keyward policy build` would use; `None`: this machine
-/// has none that makes wasm.
+/// The `rustc --version` of the compiler that `keyward policy build` would use; `None`: this
+/// machine has none that makes wasm.
 #[must_use]
 pub fn wasm_compiler() -> Option<String> {
     policy_build::wasm_compiler()

@@ -88,7 +88,8 @@ pub struct KeyRecord {
     pub expires_at: Option<Timestamp>,
     /// When a deprecated key ends.
     pub grace_until: Option<Timestamp>,
-    /// What it grants, in the order given: at most 128, each `resource:action` of at most 256 bytes.
+    /// What it grants, in the order given: at most 128, each `resource:action` of at most 256
+    /// bytes.
     pub scopes: Arc<[Arc<str>]>,
     /// The reversible mask that narrows it to read-only actions.
     pub read_only: bool,

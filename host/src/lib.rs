@@ -4,9 +4,9 @@
 //! policies, which are wasm components that can reach nothing but the request; every answer is
 //! recorded, and anyone with the log folder can evaluate it again and must get the same.
 //!
-//! [`authorizer::Authorizer::decide`] is the whole product for a gateway that embeds keyward. The rest
-//! feeds it ([`config`], [`registry`], [`route`], [`policy`]) or reads what it left ([`audit`]). The
-//! manual is in [`manual`].
+//! [`authorizer::Authorizer::decide`] is the whole product for a gateway that embeds keyward. The
+//! rest feeds it ([`config`], [`registry`], [`route`], [`policy`]) or reads what it left
+//! ([`audit`]). The manual is in [`manual`].
 //!
 //! Without default features this is the embedding library alone: no command line and no database.
 

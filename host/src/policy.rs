@@ -1,10 +1,10 @@
 //! Policies: sandboxed components that are asked one request at a time.
 //!
 //! A [`PolicySet`] is an ordered list of [`Policy`]s; a policy is a module (a wasm component) with
-//! settings, a name and limits. [`Policy::evaluate`] runs it in an instance of its own, which starts
-//! from the configured snapshot, gets that one call and is dropped. What it asks goes through
-//! [`Answers`] and is noted in the trace, so that the same answers give the same verdict and the same
-//! fuel, here and in every replay.
+//! settings, a name and limits. [`Policy::evaluate`] runs it in an instance of its own, which
+//! starts from the configured snapshot, gets that one call and is dropped. What it asks goes
+//! through [`Answers`] and is noted in the trace, so that the same answers give the same verdict
+//! and the same fuel, here and in every replay.
 //!
 //! Out of scope: where modules and settings come from, what becomes of a verdict, and any log.
 

@@ -1,5 +1,5 @@
-//! Why a decision was what it was, for a person: which policy decided, what each asked and was told,
-//! and what the key's owner can do. From the log folder alone.
+//! Why a decision was what it was, for a person: which policy decided, what each asked and was
+//! told, and what the key's owner can do. From the log folder alone.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! `keyward policy build`: from a policy crate to a checked component.
 //!
 //! Compiles with whatever rustc on this machine has a wasm32 standard library or the means to build
-//! one, makes the core module a component, loads it as the host would, and reports size and imports.
+//! one, makes the core module a component, loads it as the host would, and reports size and
+//! imports.
 
 mod lock;
 mod source;

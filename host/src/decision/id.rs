@@ -1,4 +1,5 @@
-//! Decision ids: ULIDs (128 bits: 48 of milliseconds, 80 of randomness), 26 characters of Crockford's base32.
+//! Decision ids: ULIDs (128 bits: 48 of milliseconds, 80 of randomness), 26 characters of
+//! Crockford's base32.
 //!
 //! The random half starts anywhere and counts up, so that ids of one process never repeat.
 

@@ -82,8 +82,8 @@ impl ResourceLimiter for Meter {
         Ok(true)
     }
 
-    /// Without this a policy would be told that the machine is out of memory, and could answer by it:
-    /// another machine would answer otherwise.
+    /// Without this a policy would be told that the machine is out of memory, and could answer by
+    /// it: another machine would answer otherwise.
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         Err(Stop::OutOfMemory.into())
     }

@@ -1,8 +1,8 @@
 //! The wasm engine: one configuration, chosen for replay first and for fresh instances second.
 //!
-//! Deterministic: fuel, canonical NaNs, deterministic relaxed SIMD, no threads. Cheap to instantiate:
-//! linear memory is plain heap memory, bounds are checked in the code, nothing is mapped or
-//! protected. A thread advances the epoch, so that a deadline stands behind the fuel.
+//! Deterministic: fuel, canonical NaNs, deterministic relaxed SIMD, no threads. Cheap to
+//! instantiate: linear memory is plain heap memory, bounds are checked in the code, nothing is
+//! mapped or protected. A thread advances the epoch, so that a deadline stands behind the fuel.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -37,7 +37,8 @@ pub struct EngineError(String);
 
 impl Engine {
     /// An engine. With a cache folder, compiled code is kept there, keyed by module and engine;
-    /// whoever may write to that folder may run code as this process, so it has to be the user's own.
+    /// whoever may write to that folder may run code as this process, so it has to be the user's
+    /// own.
     ///
     /// # Errors
     /// [`EngineError`] when the machine or the cache folder cannot be used.

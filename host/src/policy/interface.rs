@@ -1,7 +1,8 @@
 //! The host's side of `keyward:policy`: the functions that a policy may call.
 //!
 //! Each call of `request` is a [`Question`]. It is counted, answered, and noted in the trace, in
-//! that order. Nothing else crosses: there is no clock, no randomness, no file, no network. Calls of
+//! that order. Nothing else crosses: there is no clock, no randomness, no file, no network. Calls
+//! of
 //! `log` go nowhere, so that nothing can depend on them.
 
 use std::collections::BTreeSet;

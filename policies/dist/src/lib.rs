@@ -2,8 +2,8 @@
 //! wherever a release of keyward runs. Replay needs that, and nobody needs a wasm compiler.
 //!
 //! `lock.toml` beside the components states their digests, the digest of their sources and the
-//! compiler. They are made by `keyward policy build`; a test fails when a source has changed and its
-//! component has not.
+//! compiler. They are made by `keyward policy build`; a test fails when a source has changed and
+//! its component has not.
 
 /// `builtin:ip`: may this key be used from there?
 pub const IP: &[u8] = include_bytes!("../ip.wasm");

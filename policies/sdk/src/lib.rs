@@ -112,12 +112,16 @@ pub trait Policy: Sized + Send + Sync + 'static {
 }
 
 /// Makes the crate's component from its [`Policy`]. Once for each crate, at its root; natively it
-/// does nothing, so that several policies link into one test.
+/// does nothing, so that several policies link into one test. It sets the component's allocator
+/// too, one that never frees: an instance lives for one call.
 #[macro_export]
 macro_rules! export {
     ($policy:ident) => {
         #[cfg(target_arch = "wasm32")]
         mod keyward_component {
+            #[global_allocator]
+            static ALLOCATOR: $crate::component::Allocator = $crate::component::Allocator::INIT;
+
             static CONFIGURED: ::std::sync::OnceLock<super::$policy> = ::std::sync::OnceLock::new();
 
             struct Component;

@@ -69,9 +69,9 @@ impl std::error::Error for SettingError {}
 
 /// Makes a policy from its settings as JSON: what the host does once, before the first request.
 ///
-/// # Errors
-/// What is wrong with the settings: the errors of [`Policy::configure`], or the first place at which
-/// they are not of the shape of [`Policy::Settings`]. Numbers are whole: the contract has no floats.
+/// # Errors What is wrong with the settings: the errors of [`Policy::configure`], or the first
+/// place at which they are not of the shape of [`Policy::Settings`]. Numbers are whole: the
+/// contract has no floats.
 pub fn configure<P: Policy>(settings: &str) -> Result<P, Vec<SettingError>> {
     let settings = crate::json::from_str(settings).map_err(|error| vec![error])?;
     P::configure(settings)

@@ -37,8 +37,10 @@ impl Toolchain {
     /// The rustc of the path when it has the target, else Debian's with its library's source.
     pub(super) fn find() -> anyhow::Result<Self> {
         let default = std::env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
-        let mut candidates = vec![default];
-        candidates.push(PathBuf::from("/usr/bin/rustc"));
+        Self::among([default, PathBuf::from("/usr/bin/rustc")])
+    }
+
+    fn among(candidates: impl IntoIterator<Item = PathBuf>) -> anyhow::Result<Self> {
         candidates
             .into_iter()
             .find_map(Self::probe)
@@ -207,4 +209,28 @@ fn linker(sysroot: &Path) -> Option<PathBuf> {
     let lld: Vec<PathBuf> = on_path("wasm-ld");
     candidates.extend(lld);
     candidates.into_iter().find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_to_install_where_no_compiler_serves() {
+        for candidates in [
+            vec![],
+            vec!["/nowhere/rustc".into()],
+            vec!["/bin/true".into()],
+        ] {
+            let error = Toolchain::among(candidates).err().unwrap().to_string();
+            assert!(
+                error.contains("rustup target add wasm32-unknown-unknown"),
+                "{error}"
+            );
+            assert!(
+                error.contains("apt-get install rustc-web rust-web-src"),
+                "{error}"
+            );
+        }
+    }
 }

@@ -1,0 +1,264 @@
+//! Replay notices every change of what was recorded, names the field, and says nothing about a log
+//! that is as it was.
+
+use std::path::Path;
+
+use keyward::audit::replay::{Finding, Replay};
+use keyward::decision::trace::{Answer, Question};
+use keyward::decision::verdict::{Effect, FaultKind, Outcome, Verdict};
+use keyward::decision::{DecisionRecord, Permission};
+use keyward::log::{Entry, Log, LogOptions, LogReader};
+
+use crate::util::{Folder, engine, time};
+
+/// The log of a quick start, each decision changed on its way into another log.
+fn forged(change: impl Fn(&mut DecisionRecord)) -> Vec<Finding> {
+    let folder = Folder::quickstart();
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    let honest = LogReader::open(&folder.file("log")).unwrap();
+    let options = LogOptions {
+        origin: "keyward.example/forged".to_owned(),
+        ..LogOptions::default()
+    };
+    let log = Log::open(
+        &folder.file("forged"),
+        options,
+        time("2026-11-23T10:00:00Z"),
+    )
+    .unwrap();
+    for entry in honest.entries() {
+        if let Entry::Decision(mut record) = Entry::decode(&entry.unwrap().1).unwrap() {
+            change(&mut record);
+            log.append_decision(&record).unwrap();
+        }
+    }
+    drop(log);
+    copy(&folder.file("log/blob"), &folder.file("forged/blob"));
+    let reader = LogReader::open(&folder.file("forged")).unwrap();
+    Replay::new(&reader, engine())
+        .map(|replayed| replayed.unwrap().finding)
+        .collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Changes one decision and checks that its replay names this field first.
+#[track_caller]
+fn check(request: &str, field: &str, change: impl Fn(&mut DecisionRecord)) {
+    let number: usize = request.strip_prefix('q').unwrap().parse().unwrap();
+    let findings = forged(|record| {
+        if record.request.as_deref() == Some(request) {
+            change(record);
+        }
+    });
+    for (index, finding) in findings.iter().enumerate() {
+        if index + 1 != number {
+            assert_eq!(finding, &Finding::Match, "{index}");
+            continue;
+        }
+        let Finding::Mismatch(differences) = finding else {
+            panic!("{finding:?}")
+        };
+        assert_eq!(differences[0].field, field, "{differences:?}");
+    }
+}
+
+fn verdict(record: &mut DecisionRecord, policy: usize) -> &mut Verdict {
+    match &mut record.evaluations[policy].outcome {
+        Outcome::Verdict(verdict) => verdict,
+        Outcome::Fault(fault) => panic!("{fault}"),
+    }
+}
+
+#[test]
+fn an_honest_log_matches() {
+    assert!(
+        forged(|_| ())
+            .iter()
+            .all(|finding| *finding == Finding::Match)
+    );
+}
+
+#[test]
+fn a_denial_made_an_allow_is_noticed() {
+    check("q04", "effect", |record| {
+        record.permission = Permission::Allow
+    });
+    check("q04", "policies.scope.effect", |record| {
+        record.permission = Permission::Allow;
+        record.reason = "scope.granted".into();
+        verdict(record, 0).effect = Effect::Allow;
+    });
+    check("q20", "effect", |record| {
+        record.permission = Permission::Allow
+    });
+}
+
+#[test]
+fn a_changed_verdict_is_noticed() {
+    check("q01", "reason", |record| {
+        record.reason = "ip.allowed".into()
+    });
+    check("q01", "policies.scope.reason", |record| {
+        verdict(record, 0).reason.as_mut().unwrap().params[0].1 = "*:*".to_owned();
+    });
+    check("q05", "policies.ip.signals", |record| {
+        verdict(record, 2).signals.clear()
+    });
+    check("q01", "policies.rotation.fuel", |record| {
+        record.evaluations[1].fuel += 1
+    });
+    check("q01", "policies.ip.outcome", |record| {
+        let fault = keyward::decision::verdict::Fault::new(FaultKind::Trap, "unreachable");
+        record.evaluations[2].outcome = Outcome::Fault(fault);
+    });
+}
+
+#[test]
+fn a_changed_answer_is_noticed() {
+    let answer = |record: &mut DecisionRecord, policy: usize, question: &Question, to: Answer| {
+        let steps = &mut record.evaluations[policy].trace.steps;
+        steps
+            .iter_mut()
+            .find(|(asked, _)| asked == question)
+            .unwrap()
+            .1 = to;
+    };
+    // What the key is: against the key record, whatever the policy makes of it.
+    check("q04", "policies.scope.answer to `key-scopes`", |record| {
+        let scopes = Answer::Texts(vec!["inventory:write".into()].into());
+        answer(record, 0, &Question::KeyScopes, scopes);
+    });
+    // What time it was: against the record's own time.
+    let end = Question::Reached(time("2027-01-30T00:00:00Z"));
+    check(
+        "q28",
+        "policies.rotation.answer to `reached 2027-01-30T00:00:00Z`",
+        |record| {
+            answer(record, 1, &end, Answer::Flag(false));
+        },
+    );
+    check(
+        "q28",
+        "policies.rotation.answer to `reached 2027-01-30T00:00:00Z`",
+        |record| {
+            record.time = time("2026-11-20T08:00:00Z");
+        },
+    );
+    // What the request was: by what the policy makes of it.
+    check("q01", "policies.ip.effect", |record| {
+        answer(record, 2, &Question::SourceAddress, Answer::Absent);
+    });
+}
+
+#[test]
+fn a_changed_trace_is_noticed() {
+    check("q01", "policies.scope.outcome", |record| {
+        record.evaluations[0].trace.steps.pop();
+    });
+    check("q01", "policies.scope.trace", |record| {
+        record.evaluations[0]
+            .trace
+            .steps
+            .push((Question::Method, Answer::Text("GET".into())));
+    });
+    check("q01", "policies.scope.outcome", |record| {
+        record.evaluations[0].trace.steps.swap(0, 1);
+    });
+}
+
+#[test]
+fn left_out_policies_are_noticed() {
+    check("q01", "policies", |record| {
+        record.evaluations.pop();
+    });
+    // With none left it has to be a denial of the host's own.
+    check("q04", "reason", |record| record.evaluations.clear());
+    check("q04", "reason", |record| {
+        record.evaluations.clear();
+        record.reason = "policy.none-allowed".into();
+    });
+    check("q01", "effect", |record| {
+        record.evaluations.clear();
+        record.reason = "key.unknown".into();
+    });
+}
+
+#[test]
+fn another_key_is_noticed() {
+    check("q01", "key", |record| {
+        record.key = Some("Warehouse001".into())
+    });
+    let findings = forged(|record| record.key_record = None);
+    let unreplayable = findings
+        .iter()
+        .filter(|f| matches!(f, Finding::Unreplayable(_)));
+    assert_eq!(unreplayable.count(), 23 - 1); // all that a policy was asked about
+}
+
+/// The clock is the host's own: a replay does not pretend to repeat it.
+#[test]
+fn a_deadline_is_unreplayable() {
+    let findings = forged(|record| {
+        if record.request.as_deref() == Some("q01") {
+            let fault = keyward::decision::verdict::Fault::new(FaultKind::Deadline, "late");
+            record.evaluations[0].outcome = Outcome::Fault(fault);
+        }
+    });
+    assert!(matches!(&findings[0], Finding::Unreplayable(reason) if reason.contains("clock")));
+}
+
+/// What the command shows of a difference.
+#[test]
+fn the_command_shows_field_by_field() {
+    let folder = Folder::quickstart();
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    let options = LogOptions {
+        origin: "keyward.example/forged".to_owned(),
+        ..LogOptions::default()
+    };
+    let log = Log::open(
+        &folder.file("forged"),
+        options,
+        time("2026-11-23T10:00:00Z"),
+    )
+    .unwrap();
+    for entry in LogReader::open(&folder.file("log")).unwrap().entries() {
+        if let Entry::Decision(mut record) = Entry::decode(&entry.unwrap().1).unwrap() {
+            if record.request.as_deref() == Some("q04") {
+                record.permission = Permission::Allow;
+            }
+            log.append_decision(&record).unwrap();
+        }
+    }
+    drop(log);
+    copy(&folder.file("log/blob"), &folder.file("forged/blob"));
+    let ran = folder.run(&["replay", "forged"]).exit(1);
+    assert!(
+        ran.out
+            .contains("  effect\n    recorded  allow\n    replayed  deny\n"),
+        "{ran:?}"
+    );
+    assert!(
+        ran.out
+            .contains("28 decisions: 27 match, 1 mismatch, 0 unreplayable"),
+        "{ran:?}"
+    );
+    let json = folder
+        .run(&["replay", "--format", "json", "forged"])
+        .exit(1)
+        .json();
+    assert_eq!(json[3]["finding"], "mismatch");
+    assert_eq!(json[3]["differences"][0]["field"], "effect");
+}
