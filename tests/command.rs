@@ -85,6 +85,7 @@ fn no_secret_is_kept_or_shown() {
         format!(r#"{{"method":"GET","path":"/","{credential}":1}}"#),
         format!(r#"{{"method":"GET","path":"/","time":"{credential}"}}"#),
         format!(r#"{{"method":"GET","path":"/","key":"{credential}","id":"as-key"}}"#),
+        format!(r#"{{"method":"GET","path":"/","key":"k7Qp2mXw9LaR","id":"{credential}"}}"#),
         format!(
             r#"{{"method":"GET","path":"/","headers":{{"authorization":["Bearer {credential}"]}}}}"#
         ),
@@ -120,6 +121,49 @@ fn search(folder: &std::path::Path, secret: &[u8], searched: &mut u32) {
         );
         *searched += 1;
     }
+}
+
+/// Anyone may name a request like an earlier decision; that does not stand in for it.
+#[test]
+fn a_request_cannot_pass_for_a_decision() {
+    let folder = Folder::quickstart();
+    let ran = folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    let denial = ran.json()[3]["decision"].as_str().unwrap().to_owned();
+    let request = folder
+        .read("requests.jsonl")
+        .lines()
+        .next()
+        .unwrap()
+        .replace("q01", &denial);
+    folder
+        .run_with(&["evaluate", "-"], request.as_bytes())
+        .exit(0);
+    let explained = folder.run(&["explain", &denial]).exit(0);
+    assert!(
+        explained.out.starts_with("deny scope.missing"),
+        "{explained:?}"
+    );
+}
+
+/// What the log lacks is said, and is not taken for the reason.
+#[test]
+fn an_explanation_says_what_it_lacks() {
+    let folder = Folder::quickstart();
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    std::fs::remove_dir_all(folder.file("log/blob")).unwrap();
+    let explained = folder.run(&["explain", "q05"]).exit(1);
+    assert!(
+        explained.out.starts_with("deny ip.not-allowed\n"),
+        "{explained:?}"
+    );
+    assert!(
+        explained.err.contains("damaged: the policy set: "),
+        "{explained:?}"
+    );
+    assert!(
+        explained.err.contains("damaged: the key record: "),
+        "{explained:?}"
+    );
 }
 
 /// A request or a key cannot move the cursor, change colours or turn text around.
@@ -239,11 +283,12 @@ fn check_reports_every_error_at_once() {
             "{line}"
         );
     }
-    // What only loading shows: settings, modules and keys, all of them.
+    // With what only loading shows: settings, modules, keys and the log, all of them at once.
     let toml = folder
         .read("keyward.toml")
         .replace("max_lifetime_days = 90", "max_lifetime_days = 0")
         .replace("198.18.0.0/15", "198.18.0.1/15")
+        .replace("durability = \"written\"", "durability = \"maybe\"")
         .replace("module = \"builtin:scope\"", "module = \"none.wasm\"");
     folder.write("bad.toml", toml);
     let keys = folder
@@ -252,6 +297,7 @@ fn check_reports_every_error_at_once() {
     folder.write("keys.jsonl", keys);
     let ran = folder.run(&["check", "--config", "bad.toml"]).exit(2);
     for text in [
+        "durability",
         "`/max_lifetime_days`",
         "`/blocked/0`",
         "none.wasm",
@@ -261,6 +307,13 @@ fn check_reports_every_error_at_once() {
         assert!(ran.err.contains(text), "{text}: {}", ran.err);
     }
     assert!(!folder.file("log").exists());
+    folder.write("log", "a file where a folder should be");
+    let ran = folder.run(&["check"]).exit(2);
+    assert!(
+        ran.err.contains("log folder") && ran.err.contains("inv*:write"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]

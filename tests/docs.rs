@@ -73,6 +73,47 @@ fn keys_and_requests_are_accepted() {
     );
 }
 
+/// The crate of the policy author's guide, pasted together from the page, passes its own tests.
+#[test]
+fn the_guide_is_a_crate() {
+    let folder = crate::util::Folder::new();
+    let page = |language| {
+        let blocks = blocks(language).into_iter();
+        let of_page = blocks.filter(|(page, _)| *page == "host/docs/policies.md");
+        of_page.map(|(_, block)| block).collect::<Vec<_>>()
+    };
+    let manifest = page("toml")
+        .into_iter()
+        .find(|block| block.starts_with("[package]"))
+        .unwrap();
+    let sdk = crate::util::root()
+        .join("policies/sdk")
+        .canonicalize()
+        .unwrap();
+    std::fs::create_dir(folder.file("src")).unwrap();
+    folder.write(
+        "Cargo.toml",
+        manifest.replace("../keyward/policies/sdk", sdk.to_str().unwrap()),
+    );
+    folder.write("src/lib.rs", [page("rust"), page("rs")].concat().join("\n"));
+    folder.write("Cargo.lock", text("Cargo.lock"));
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["test", "--offline", "--lib"])
+        .current_dir(folder.path())
+        .env(
+            "CARGO_TARGET_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/guide"),
+        )
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        out.contains("2 passed"),
+        "{out}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// The tests that the threat model names exist.
 #[test]
 fn the_tests_that_are_named_exist() {

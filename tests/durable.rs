@@ -105,20 +105,11 @@ fn a_torn_end_is_dropped_and_recorded() {
     bytes.truncate(bytes.len() - 3);
     folder.write(SEGMENT, &bytes);
     let replayed = folder.run(&["replay"]).exit(0);
-    assert!(
-        replayed.out.contains("27 decisions: 27 match"),
-        "{replayed:?}"
-    );
-    assert!(
-        replayed.err.contains("an unfinished record"),
-        "{replayed:?}"
-    );
+    assert!(replayed.out.contains(": 27 match"), "{replayed:?}");
+    assert!(replayed.err.contains("torn or damaged"), "{replayed:?}");
     folder.run(&["evaluate", "requests.jsonl"]).exit(0);
     let replayed = folder.run(&["replay"]).exit(0);
-    assert!(
-        replayed.out.contains("55 decisions: 55 match"),
-        "{replayed:?}"
-    );
+    assert!(replayed.out.contains(": 55 match"), "{replayed:?}");
     assert!(replayed.err.is_empty(), "{replayed:?}");
 }
 
@@ -226,9 +217,7 @@ fn a_full_disk_denies_and_loses_nothing() {
     let replayed = folder.run(&["replay"]).exit(0);
     let kept = decisions.len() - unrecorded;
     assert!(
-        replayed
-            .out
-            .starts_with(&format!("{kept} decisions: {kept} match")),
+        replayed.out.contains(&format!(": {kept} match")),
         "{replayed:?}"
     );
     folder.run(&["evaluate", "requests.jsonl"]).exit(0);

@@ -76,9 +76,10 @@ fn a_frozen_log_replays() {
     let folder = Folder::new();
     let log = root().join("tests/golden/log");
     let ran = folder.run(&["replay", log.to_str().unwrap()]).exit(0);
-    assert_eq!(
-        ran.out,
-        "28 decisions: 28 match, 0 mismatch, 0 unreplayable\n"
+    assert!(ran.out.starts_with("28 decisions, "), "{ran:?}");
+    assert!(
+        ran.out.contains(": 28 match, 0 mismatch, 0 unreplayable"),
+        "{ran:?}"
     );
     let ran = folder
         .run(&["explain", "--log", log.to_str().unwrap(), "q13"])

@@ -85,8 +85,20 @@ const GUESTS: &[(&str, Fate)] = &[
         "million-questions",
         Faults(K::TooManyQuestions, "more questions than its budget"),
     ),
+    (
+        "needs-two",
+        Faults(
+            K::Contract,
+            "the attribute `guest.allow`, which has no value",
+        ),
+    ),
     ("no-exports", Refused("does not fit the interface")),
     ("remembers", Allows),
+    (
+        "reserved-reason",
+        Refused("the reason `key.revoked` is the host's own"),
+    ),
+    ("schema-bomb", Refused("it uses a reference (`$ref`)")),
     (
         "too-many-signals",
         Faults(K::VerdictTooLarge, "more than 8 signals"),
@@ -233,7 +245,7 @@ fn a_budget_is_the_budget() {
         .evaluate(Box::new(facts()));
     assert_eq!(evaluation.trace.steps.len(), 10);
     let limits = Limits {
-        questions: 1_000_000,
+        questions: 100_000,
         fuel: 5_000,
         ..Limits::default()
     };
@@ -243,12 +255,12 @@ fn a_budget_is_the_budget() {
     assert!(matches!(evaluation.outcome, Outcome::Fault(fault) if fault.kind == K::OutOfFuel));
 }
 
-/// Behind the fuel stands the clock: with fuel for hours, an endless loop still ends.
+/// Behind the fuel stands the clock: with fuel for much longer, an endless loop still ends.
 #[test]
 fn the_deadline_ends_what_fuel_does_not() {
     let limits = Limits {
-        fuel: u64::MAX / 2,
-        deadline_ms: 50,
+        fuel: Limits::MOST.fuel,
+        deadline_ms: 10,
         ..Limits::default()
     };
     let policy = load(&guest("endless-loop"), "{}", limits).unwrap();
@@ -281,6 +293,69 @@ fn a_failing_policy_denies_and_is_recorded() {
         explained.out.contains("bad (test:guest 1.0.0): fault trap"),
         "{explained:?}"
     );
+}
+
+/// With what it needs a policy is called, without it is not; the replay is told the same.
+#[test]
+fn what_a_policy_needs_it_has_or_is_not_called() {
+    let folder = Folder::quickstart();
+    folder.write("needs.wasm", guest("needs-two"));
+    let policy = "\n[[policy]]\nname = \"needs\"\nmodule = \"needs.wasm\"\n";
+    folder.write("keyward.toml", folder.read("keyward.toml") + policy);
+    let request = |attributes: &str| {
+        format!(
+            r#"{{"time":"2026-11-02T08:00:00Z","key":"k7Qp2mXw9LaR","method":"GET","host":"api.example.com","path":"/inventory/1","source":"203.0.113.9","attributes":{{{attributes}}}}}"#
+        )
+    };
+    let attributes = [
+        "",
+        r#""guest.allow":"x""#,
+        r#""guest.allow":"x","guest.deny":7"#,
+    ];
+    let input = attributes.map(request);
+    let ran = folder
+        .run_with(&["evaluate", "-"], input.join("\n").as_bytes())
+        .exit(0);
+    let reasons: Vec<_> = ran
+        .json()
+        .iter()
+        .map(|line| line["reason"].clone())
+        .collect();
+    assert_eq!(
+        reasons,
+        ["policy.failed", "policy.failed", "scope.granted"],
+        "{ran:?}"
+    );
+    let detail = &ran.json()[1]["policies"][3]["fault"]["detail"];
+    assert!(
+        detail.as_str().unwrap().contains("`guest.deny`"),
+        "{detail}"
+    );
+    folder.run(&["replay"]).exit(0);
+}
+
+#[test]
+fn limits_have_limits() {
+    let module = guest("allow");
+    for limits in [
+        Limits {
+            fuel: u64::MAX,
+            ..Limits::default()
+        },
+        Limits {
+            memory_bytes: 1 << 40,
+            ..Limits::default()
+        },
+        Limits {
+            deadline_ms: 0,
+            ..Limits::default()
+        },
+    ] {
+        assert!(matches!(
+            load(&module, "{}", limits),
+            Err(LoadError::Limits)
+        ));
+    }
 }
 
 /// In shadow it changes nothing.

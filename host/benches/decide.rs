@@ -75,11 +75,14 @@ fn facts() -> Arc<Facts> {
     })
 }
 
-/// The three checks as plain Rust: what the sandbox is compared with.
+/// The checks as plain Rust: what the sandbox is compared with.
 fn native(c: &mut Criterion) {
     let scope = keyward_scope::ScopePolicy::configure(Default::default()).unwrap();
     let rotation = keyward_rotation::RotationPolicy::configure(Default::default()).unwrap();
     let ip = keyward_ip::IpPolicy::configure(Default::default()).unwrap();
+    native_one(c, "scope", &scope);
+    native_one(c, "rotation", &rotation);
+    native_one(c, "ip", &ip);
     let facts = facts();
     c.bench_function("three policies, native Rust", |b| {
         b.iter(|| {
@@ -90,6 +93,16 @@ fn native(c: &mut Criterion) {
                 ip.evaluate(&native).unwrap(),
             );
             black_box((verdicts, native.into_trace()))
+        });
+    });
+}
+
+fn native_one(c: &mut Criterion, name: &str, policy: &impl keyward_policy::Policy) {
+    let facts = facts();
+    c.bench_function(&format!("one policy, native Rust, {name}"), |b| {
+        b.iter(|| {
+            let native = Native::new(Arc::clone(&facts));
+            black_box((policy.evaluate(&native).unwrap(), native.into_trace()))
         });
     });
 }

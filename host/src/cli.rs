@@ -203,14 +203,20 @@ fn print(text: &str) -> Result<Status, Failure> {
     Ok(Status::Done)
 }
 
-/// Says something on standard error. Nobody is told when that cannot be written.
+/// Says something on standard error, which cannot control the terminal whatever it quotes. Nobody
+/// is told when that cannot be written.
 fn say(text: impl Display) {
+    let text = output::printable(&text.to_string());
     drop(writeln!(anstream::stderr().lock(), "{text}"));
 }
 
 fn complain(error: &anyhow::Error) {
     let style = output::DENY;
-    say(format_args!("{style}error:{style:#} {error:#}"));
+    let text = output::printable(&format!("{error:#}"));
+    drop(writeln!(
+        anstream::stderr().lock(),
+        "{style}error:{style:#} {text}"
+    ));
 }
 
 /// The log folder that a command is about: the one that it names, or that of the configuration.

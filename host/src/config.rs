@@ -3,7 +3,7 @@
 //! Every problem is found in one reading, each with its line and column. Nothing is opened but the
 //! file itself: whether modules load and paths exist is for those who use them to say.
 
-pub mod limits;
+mod limits;
 pub mod policy;
 pub mod problem;
 mod section;
@@ -21,9 +21,9 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
 use crate::log::{Durability, is_origin};
+use crate::policy::Limits;
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
 
-use limits::Limits;
 use policy::PolicyConfig;
 use problem::{ConfigError, ConfigErrors, Problems};
 use section::{Bounds, Section, note_type, read_text};
@@ -98,22 +98,7 @@ impl Config {
     /// # Errors
     /// [`ConfigErrors`]: the file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        let whole = |error| ConfigErrors::of_file(path, error);
-        let read = |error: std::io::Error| whole(ConfigError::Read(error.kind()));
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(CONFIG_MAX_BYTES)
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        File::open(path)
-            .map_err(read)?
-            .take(limit)
-            .read_to_end(&mut bytes)
-            .map_err(read)?;
-        if bytes.len() > CONFIG_MAX_BYTES {
-            return Err(whole(ConfigError::TooLarge));
-        }
-        let text = String::from_utf8(bytes).map_err(|_| whole(ConfigError::NotUtf8))?;
-        Self::parse(&text, path)
+        Self::parse(&read_file(path)?, path)
     }
 
     /// Checks a text as if it stood in the file `path`, which is not opened.
@@ -122,40 +107,86 @@ impl Config {
     /// [`ConfigErrors`]: everything that is wrong. What is not TOML is reported alone, since the
     /// rest cannot be told from it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigErrors> {
+        let (parts, errors) = ConfigParts::parse(text, path);
+        match (parts.whole(path), errors) {
+            (Some(config), None) => Ok(config),
+            (_, Some(errors)) => Err(errors),
+            // What is missing was noted.
+            (None, None) => Err(ConfigErrors::of_file(path, ConfigError::TooLarge)),
+        }
+    }
+}
+
+/// What of a file could be read, for those who want to report more than its first layer of
+/// problems.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigParts {
+    /// `[registry]`.
+    pub registry: Option<RegistryConfig>,
+    /// `[log]`.
+    pub log: Option<LogConfig>,
+    limits: Limits,
+    routes: Option<RouteTable>,
+    /// Every `[[policy]]` that could be read.
+    pub policies: Vec<PolicyConfig>,
+}
+
+impl ConfigParts {
+    /// Reads a file as far as it can be read.
+    #[must_use]
+    pub fn load(path: &Path) -> (Self, Option<ConfigErrors>) {
+        match read_file(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(errors) => (Self::default(), Some(errors)),
+        }
+    }
+
+    fn whole(self, path: &Path) -> Option<Config> {
+        Some(Config {
+            file: path.into(),
+            registry: self.registry?,
+            log: self.log?,
+            limits: self.limits,
+            routes: self.routes?,
+            policies: self.policies,
+        })
+    }
+
+    fn parse(text: &str, path: &Path) -> (Self, Option<ConfigErrors>) {
         if text.len() > CONFIG_MAX_BYTES {
-            return Err(ConfigErrors::of_file(path, ConfigError::TooLarge));
+            let errors = ConfigErrors::of_file(path, ConfigError::TooLarge);
+            return (Self::default(), Some(errors));
         }
         let source = Source::new(text, path);
         let mut problems = Problems::default();
-        if let Some(offset) = long_key(source.text()) {
+        if let Some(offset) = long_key(source.text(), KEY_PARTS_MAX) {
             problems.note(offset, ConfigError::KeyParts);
-            return Err(problems.finish(&source));
+            return (Self::default(), Some(problems.finish(&source)));
         }
         let (root, errors) = DeTable::parse_recoverable(source.text());
         for error in errors {
             let offset = error.span().map_or(0, |span| span.start);
             problems.note(offset, ConfigError::Syntax(error.message().to_owned()));
         }
-        let config = if problems.is_empty() {
+        // What is not TOML is reported alone, since the rest cannot be told from it.
+        let parts = if problems.is_empty() {
             read_root(root.get_ref(), &source, &mut problems)
         } else {
-            None
+            Self::default()
         };
-        match config {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(problems.finish(&source)),
-        }
+        let errors = (!problems.is_empty()).then(|| problems.finish(&source));
+        (parts, errors)
     }
 }
 
 /// Where a dotted key has too many parts. The parser bounds the depth of inline tables and the
 /// parts of each key, but not their product, and its trees are dropped by recursion: a file of 12
 /// KiB would overflow the stack. Its own lexer finds such a key before there is a tree.
-fn long_key(text: &str) -> Option<usize> {
+pub(crate) fn long_key(text: &str, parts_max: usize) -> Option<usize> {
     let mut dots = 0_usize;
     for token in toml_parser::Source::new(text).lex() {
         match token.kind() {
-            TokenKind::Dot if dots.saturating_add(1) >= KEY_PARTS_MAX => {
+            TokenKind::Dot if dots.saturating_add(1) >= parts_max => {
                 return Some(token.span().start());
             }
             TokenKind::Dot => dots = dots.saturating_add(1),
@@ -171,8 +202,27 @@ fn long_key(text: &str) -> Option<usize> {
     None
 }
 
-/// Reads the whole file; `None` only if a problem was noted.
-fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Option<Config> {
+/// The text of a file within its limit.
+fn read_file(path: &Path) -> Result<String, ConfigErrors> {
+    let whole = |error| ConfigErrors::of_file(path, error);
+    let read = |error: std::io::Error| whole(ConfigError::Read(error.kind()));
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(CONFIG_MAX_BYTES)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    File::open(path)
+        .map_err(read)?
+        .take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    if bytes.len() > CONFIG_MAX_BYTES {
+        return Err(whole(ConfigError::TooLarge));
+    }
+    String::from_utf8(bytes).map_err(|_| whole(ConfigError::NotUtf8))
+}
+
+/// Reads the whole file; a part is missing only if a problem was noted.
+fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> ConfigParts {
     let mut root = Section::new(root, "the file", 0);
     let registry = match root.section("registry", "[registry]", problems) {
         Some(section) => read_registry(section, &source.file, problems),
@@ -183,22 +233,20 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Op
         None => note_absent(&mut root, "log", "[log]", problems),
     };
     let limits = match root.section("limits", "[limits]", problems) {
-        Some(section) => Limits::default().read(section, problems),
+        Some(section) => limits::read(Limits::default(), section, problems),
         None => Limits::default(),
     };
     let routes = read_routes(root.sections("route", "[[route]]", problems), problems);
     let policies = root.sections("policy", "[[policy]]", problems);
     let policies = policy::read(policies, limits, source, problems);
     root.finish(problems);
-    let file = Arc::clone(&source.file);
-    Some(Config {
-        file,
-        registry: registry?,
-        log: log?,
+    ConfigParts {
+        registry,
+        log,
         limits,
-        routes: routes?,
+        routes,
         policies,
-    })
+    }
 }
 
 /// Notes that a table is not there, unless something else stands in its place.

@@ -77,7 +77,7 @@ pub struct DecisionRecord {
 }
 
 /// A decision, recorded. An allow cannot exist without the log's receipt.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Decision {
     record: DecisionRecord,
     receipt: Option<Receipt>,
@@ -89,7 +89,7 @@ pub const LOG_UNAVAILABLE: &str = "log.unavailable";
 impl Decision {
     /// A decision that the log has taken.
     #[must_use]
-    pub const fn recorded(record: DecisionRecord, receipt: Receipt) -> Self {
+    pub(crate) const fn recorded(record: DecisionRecord, receipt: Receipt) -> Self {
         Self {
             record,
             receipt: Some(receipt),
@@ -98,7 +98,7 @@ impl Decision {
 
     /// What becomes of a decision that the log has not taken: a denial, whatever it was.
     #[must_use]
-    pub fn unrecorded(mut record: DecisionRecord, _error: &AppendError) -> Self {
+    pub(crate) fn unrecorded(mut record: DecisionRecord, _error: &AppendError) -> Self {
         record.permission = Permission::Deny;
         record.reason = LOG_UNAVAILABLE.into();
         Self {

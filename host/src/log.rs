@@ -4,7 +4,7 @@
 //! A log is a folder that one process writes ([`Log`]) and any number read ([`LogReader`]):
 //!
 //! ```text
-//! lock                                 who writes
+//! lock                                 who writes                   lock.rs
 //! wal/<first index, 20 digits>.wal     the entries, in segments     segment.rs
 //! blob/sha256/<aa>/<64 hex digits>     what they name by digest     blob.rs
 //! ```
@@ -16,9 +16,9 @@
 //! two it promised.
 //!
 //! What is promised is kept, or the log says so: an entry that cannot be written is refused within
-//! [`append`](Log::append)'s limits, and once it is in doubt what is on the disk the log is
-//! poisoned and refuses everything. A refused entry may still be found in the log, never the other
-//! way round.
+//! the limits of [`append_decision`](Log::append_decision), and once it is in doubt what is on the
+//! disk the log is poisoned and refuses everything. A refused entry may still be found in the log,
+//! never the other way round.
 //!
 //! # What opening does
 //! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped,
@@ -51,7 +51,6 @@ use crate::decision::DecisionRecord;
 use crate::digest::Digest;
 use crate::timestamp::Timestamp;
 
-use lock::FolderLock;
 use storage::{RealStorage, Storage};
 use writer::Writer;
 
@@ -80,7 +79,7 @@ pub enum Durability {
 }
 
 /// The log's answer to an append. Only the log makes one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Receipt {
     index: u64,
     durability: Durability,
@@ -92,7 +91,7 @@ pub struct LogOptions {
     /// The log's name, for ever: a URL without scheme, for example `keyward.example/gateway-1`.
     /// 1 to [`ORIGIN_MAX_BYTES`] visible ASCII characters, no `+`.
     pub origin: String,
-    /// What [`Log::append`] waits for.
+    /// What [`Log::append_decision`] waits for.
     pub durability: Durability,
     /// How long, in milliseconds, a written entry stays unsynced: 1 to [`SYNC_INTERVAL_MAX_MS`].
     pub sync_interval_ms: u64,
@@ -112,8 +111,6 @@ pub struct Log {
     writer: Arc<Writer>,
     durability: Durability,
     sync_thread: Option<JoinHandle<()>>,
-    // Last: the folder is another's to write when everything else has ended.
-    _lock: FolderLock,
 }
 
 impl Log {
@@ -127,30 +124,13 @@ impl Log {
         Self::open_on(Arc::new(RealStorage), folder, (options, now))
     }
 
-    /// Appends an entry and waits for what [`LogOptions::durability`] says.
+    /// Appends a decision and waits for what [`LogOptions::durability`] says.
     ///
     /// It takes at most a second to get its turn and a second to become durable, plus one write in
     /// this thread. Entries of several threads become durable together.
     ///
     /// # Errors
-    /// [`AppendError`] when the log has not taken the entry; the caller then denies.
-    pub fn append(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
-        self.writer.append(payload, self.durability)
-    }
-
-    /// Appends an entry and returns when it is durable, whatever the log's options say: for key
-    /// events and revocations. The limits are those of [`append`](Self::append).
-    ///
-    /// # Errors
-    /// [`AppendError`] when the log has not taken the entry.
-    pub fn append_durable(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
-        self.writer.append(payload, Durability::Durable)
-    }
-
-    /// Appends a decision: [`append`](Self::append) of its entry.
-    ///
-    /// # Errors
-    /// [`AppendError`] when the log has not taken the decision.
+    /// [`AppendError`] when the log has not taken the decision; the caller then denies.
     pub fn append_decision(&self, decision: &DecisionRecord) -> Result<Receipt, AppendError> {
         let mut entry = Vec::with_capacity(DECISION_EXPECTED_BYTES);
         encode_decision_into(decision, &mut entry);
@@ -172,7 +152,7 @@ impl Log {
     }
 
     /// Returns when everything appended so far is durable, within the limits of
-    /// [`append`](Self::append).
+    /// [`append_decision`](Self::append_decision).
     ///
     /// # Errors
     /// [`AppendError`] when it cannot be made durable or that takes too long.
@@ -180,12 +160,20 @@ impl Log {
         self.writer.sync()
     }
 
-    /// Refuses every further entry and makes durable what there is, in at most two seconds.
+    /// Appends an entry and waits for what [`LogOptions::durability`] says.
     ///
     /// # Errors
-    /// [`AppendError`] when it cannot be made durable or that takes too long.
-    pub fn close(&self) -> Result<(), AppendError> {
-        self.writer.close()
+    /// [`AppendError`] when the log has not taken the entry; the caller then denies.
+    pub(crate) fn append(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
+        self.writer.append(payload, self.durability)
+    }
+
+    /// Appends an entry and returns when it is durable, whatever the log's options say.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken the entry.
+    pub(crate) fn append_durable(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
+        self.writer.append(payload, Durability::Durable)
     }
 
     /// [`Log::open`] on any storage.
@@ -194,16 +182,14 @@ impl Log {
         folder: &Path,
         (options, now): (LogOptions, Timestamp),
     ) -> Result<Self, LogError> {
-        let (lock, writer) = open::open(storage, folder, &options, now)?;
-        let writer = Arc::new(writer);
+        let writer = Arc::new(open::open(storage, folder, &options, now)?);
         let interval = Duration::from_millis(options.sync_interval_ms);
         let shared = Arc::clone(&writer);
         let sync_thread = std::thread::Builder::new()
             .name("keyward-log-sync".to_owned())
             .spawn(move || shared.run_syncs(interval))
             .map_err(|source| LogError::Io {
-                action: "start the sync thread of",
-                path: folder.to_owned(),
+                action: "start its sync thread",
                 source,
             })?;
         let durability = options.durability;
@@ -211,7 +197,6 @@ impl Log {
             writer,
             durability,
             sync_thread: Some(sync_thread),
-            _lock: lock,
         };
         log.append_durable(&Entry::Boot(boot(options, now)).encode())?;
         Ok(log)

@@ -30,8 +30,8 @@ pub use interface::Answers;
 pub use settings::SettingProblem;
 
 use crate::decision::Mode;
-use crate::decision::trace::{Answer, Question, Trace};
-use crate::decision::verdict::{Evaluation, Fault, FaultKind, Outcome};
+use crate::decision::trace::Answer;
+use crate::decision::verdict::{Evaluation, Fault, Outcome};
 use crate::digest::Digest;
 
 /// What a policy is made from.
@@ -82,6 +82,9 @@ pub enum LoadError {
         /// How it failed.
         fault: Fault,
     },
+    /// A limit is out of [`Limits::LEAST`] to [`Limits::MOST`].
+    #[error("its limits are out of bounds")]
+    Limits,
     /// It imports more than the policy interface.
     #[error(
         "it imports {}; a policy may import `keyward:policy/request` and `keyward:policy/log` only",
@@ -97,6 +100,17 @@ pub enum LoadError {
     /// The settings are refused, by the schema or by the policy itself.
     #[error("its settings are refused: {}", listed(.0))]
     Settings(Vec<SettingProblem>),
+}
+
+/// Why policies do not make a set.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicySetError {
+    /// There is none, and what no policy allows is denied.
+    #[error("a policy set needs at least one policy")]
+    Empty,
+    /// The manifest cannot be written, which no loaded policy causes.
+    #[error("the manifest of the policy set cannot be written")]
+    Manifest(#[from] serde_json::Error),
 }
 
 /// What a policy set's digest covers: everything but the engine that decides a verdict. Kept with
@@ -178,14 +192,14 @@ impl Policy {
     /// The calling thread needs 512 KiB of stack: half of it is the policy's own limit, which the
     /// thread has to have.
     #[must_use]
-    pub fn evaluate(&self, mut answers: Box<dyn Answers>) -> Evaluation {
-        if let Some(evaluation) = self.missing_need(&mut *answers) {
-            return evaluation;
-        }
+    pub fn evaluate(&self, answers: Box<dyn Answers>) -> Evaluation {
         let limits = &self.spec.limits;
-        let state = interface::State::new(limits, Arc::clone(&self.needs));
+        let mut state = interface::State::new(limits, Arc::clone(&self.needs));
+        state.answer_by(answers);
         let mut store = component::store(&self.engine, limits, state);
-        let result = self.call(&mut store, answers);
+        let result = self
+            .check_needs(store.data_mut())
+            .and_then(|()| self.call(&mut store));
         // Where a call that ends early leaves the fuel is the engine's affair.
         let left = result
             .as_ref()
@@ -205,11 +219,18 @@ impl Policy {
         }
     }
 
-    fn call(
-        &self,
-        store: &mut wasmtime::Store<interface::State>,
-        answers: Box<dyn Answers>,
-    ) -> wasmtime::Result<Answered> {
+    /// A required attribute without a value denies before the policy is called.
+    fn check_needs(&self, state: &mut interface::State) -> wasmtime::Result<()> {
+        for need in self.descriptor.needs.iter().filter(|need| need.required) {
+            if state.ask_attribute(&need.name)? == Answer::Absent {
+                let text = format!("it needs the attribute `{}`, which has no value", need.name);
+                return Err(fault::Stop::Contract(text).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&self, store: &mut wasmtime::Store<interface::State>) -> wasmtime::Result<Answered> {
         let world = self.pre.instantiate(&mut *store)?;
         if self.snapshot.is_none() {
             let configured = component::call_configure(&world, store, &self.spec.settings)?;
@@ -217,7 +238,7 @@ impl Policy {
                 fault::Stop::Contract("refused settings that it had accepted".to_owned())
             })?;
         }
-        store.data_mut().open(answers);
+        store.data_mut().open();
         component::set_fuel(store, self.spec.limits.fuel);
         // In a call the guest passes either a name or the verdict; twice the budget leaves room for
         // the lists that hold the text.
@@ -230,38 +251,6 @@ impl Policy {
         store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
         world.keyward_policy_decide().call_evaluate(store)
     }
-
-    /// A required attribute without a value denies before the policy is called.
-    fn missing_need(&self, answers: &mut dyn Answers) -> Option<Evaluation> {
-        let mut required = self
-            .descriptor
-            .needs
-            .iter()
-            .filter(|need| need.required)
-            .peekable();
-        required.peek()?;
-        let mut trace = Trace::default();
-        let outcome = required.find_map(|need| {
-            let question = Question::Attribute(Arc::clone(&need.name));
-            let fault = |text| Some(Outcome::Fault(Fault::new(FaultKind::Contract, text)));
-            match answers.answer(&question) {
-                Ok(Answer::Absent) => {
-                    trace.steps.push((question, Answer::Absent));
-                    fault(format!(
-                        "it needs the attribute `{}`, which has no value",
-                        need.name
-                    ))
-                }
-                Ok(_) => None,
-                Err(text) => fault(text),
-            }
-        })?;
-        Some(Evaluation {
-            outcome,
-            trace,
-            fuel: 0,
-        })
-    }
 }
 
 /// What `evaluate` returns when it returns.
@@ -271,11 +260,14 @@ type Answered = Result<
 >;
 
 impl PolicySet {
-    /// A set of loaded policies, in order.
+    /// A set of loaded policies, in order: at least one.
     ///
     /// # Errors
-    /// When the manifest cannot be written as JSON, which no loaded policy causes.
-    pub fn new(policies: Vec<Policy>) -> Result<Self, serde_json::Error> {
+    /// [`PolicySetError`] when there is none.
+    pub fn new(policies: Vec<Policy>) -> Result<Self, PolicySetError> {
+        if policies.is_empty() {
+            return Err(PolicySetError::Empty);
+        }
         let policy = |policy: &Policy| -> Result<ManifestPolicy, serde_json::Error> {
             Ok(ManifestPolicy {
                 name: Arc::clone(&policy.spec.name),
@@ -318,11 +310,21 @@ impl PolicySet {
     }
 }
 
-/// Reads what a component says of itself, after checking that it may be loaded at all.
+/// What a component is, without settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// What it says of itself.
+    pub descriptor: Descriptor,
+    /// The functions that it imports, each with its interface: all that it can ever ask.
+    pub imports: Vec<String>,
+}
+
+/// Reads what a component says of itself and what it imports, after checking that it may be loaded
+/// at all.
 ///
 /// # Errors
 /// [`LoadError`] says which check failed.
-pub fn inspect(engine: &Engine, module: &[u8]) -> Result<Descriptor, LoadError> {
+pub fn inspect(engine: &Engine, module: &[u8]) -> Result<Inspection, LoadError> {
     component::inspect(engine, module)
 }
 

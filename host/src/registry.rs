@@ -56,9 +56,14 @@ pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEnt
         Presented::Malformed => return Err(Refusal::new("key.malformed")),
         Presented::Credential(credential) => authenticate(credential, registry)?,
         Presented::KeyId(text) => {
-            let id = text.parse().ok();
+            let id: Option<KeyId> = text.parse().ok();
             id.and_then(|id| registry.lookup(&id))
-                .ok_or_else(|| Refusal::unknown("unknown-id", text.clone()))?
+                .ok_or_else(|| Refusal {
+                    // What is not even an id could be anything, a secret too, and is not kept.
+                    key: id.map(|id| id.as_str().into()),
+                    reason: "key.unknown",
+                    detail: Some("unknown-id"),
+                })?
         }
     };
     let refused = |reason| {

@@ -132,6 +132,9 @@ pub enum RequestError {
     /// The name of the request is too long.
     #[error("`id` is longer than {REQUEST_ID_MAX_BYTES} bytes")]
     Id,
+    /// The name of the request looks like a credential, which must not be recorded.
+    #[error("`id` holds `kw_`, as a credential does; present a key as `credential`")]
+    IdIsCredential,
     /// The line of JSON does not describe a request.
     #[error(transparent)]
     Json(#[from] json::JsonError),
@@ -177,6 +180,9 @@ impl AccessRequest {
             Some(text) if text.len() > max_bytes => Err(error),
             text => Ok(text.map(Arc::from)),
         };
+        if parts.id.as_ref().is_some_and(|id| id.contains("kw_")) {
+            return Err(RequestError::IdIsCredential);
+        }
         Ok(Self(Arc::new(Inner {
             id: bounded(parts.id, REQUEST_ID_MAX_BYTES, RequestError::Id)?,
             time: parts.time,

@@ -46,6 +46,10 @@ impl Timestamp {
     /// [`TimestampError`] says what is wrong; nothing is rounded or assumed.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         let body = text.strip_suffix('Z');
+        // RFC 3339 lets other characters stand for the T; one form is enough.
+        if text.as_bytes().get(10).is_some_and(|byte| *byte != b'T') {
+            return Err(TimestampError::Malformed);
+        }
         let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimestampError::Malformed)?;
         let body = body.ok_or(TimestampError::NotUtc)?;
         if body
@@ -114,6 +118,9 @@ mod tests {
             ("2026-02-30T00:00:00Z", TimestampError::Malformed),
             ("2026-06-30T23:59:60Z", TimestampError::Malformed),
             ("2026-11-23T10:00:00", TimestampError::Malformed),
+            ("2026-11-23 10:00:00Z", TimestampError::Malformed),
+            ("2026-11-23t10:00:00Z", TimestampError::Malformed),
+            ("2026-11-23T10:00:00z", TimestampError::NotUtc),
             ("2026-11-23T10:00:00+01:00", TimestampError::NotUtc),
             ("2026-11-23T10:00:00.0001Z", TimestampError::TooFine),
             ("", TimestampError::Malformed),

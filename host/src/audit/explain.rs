@@ -1,15 +1,13 @@
 //! Why a decision was what it was, for a person: which policy decided, what each asked and was
 //! told, and what the key's owner can do. From the log folder alone.
 
-use std::sync::Arc;
-
 use super::sets::{key_record, manifest};
 use crate::decision::reasons::host_reason;
 use crate::decision::verdict::{Effect, Evaluation, Outcome, Params};
 use crate::decision::{DecisionRecord, combine};
 use crate::key::KeyRecord;
 use crate::log::LogReader;
-use crate::policy::{Descriptor, ManifestPolicy};
+use crate::policy::{Descriptor, Manifest, ManifestPolicy};
 
 /// A decision explained.
 #[derive(Clone, Debug)]
@@ -22,6 +20,8 @@ pub struct Explanation {
     pub remedy: Option<String>,
     /// Each policy's part, in the order of the set; empty when the host's own gate denied.
     pub policies: Vec<PolicyExplanation>,
+    /// What the log folder lacks or holds damaged, so that the explanation is not whole.
+    pub missing: Vec<String>,
 }
 
 /// One policy's part in a decision.
@@ -49,23 +49,39 @@ pub struct PolicyExplanation {
     pub fuel: u64,
 }
 
-/// Explains a decision. What the log folder lacks is said in the explanation itself.
+/// Explains a decision. What the log folder lacks is said in the explanation itself, and what there
+/// is is explained without it.
 #[must_use]
 pub fn explain(reader: &LogReader, record: &DecisionRecord) -> Explanation {
-    let key = record
-        .key_record
-        .and_then(|digest| key_record(reader, digest).ok());
-    let manifest = match manifest(reader, record.policy_set) {
-        Ok(manifest) => manifest,
-        Err(reason) => {
-            return Explanation {
-                key,
-                text: reason,
-                remedy: None,
-                policies: Vec::new(),
-            };
-        }
+    let mut missing = Vec::new();
+    let key = record.key_record.and_then(|digest| {
+        let read = key_record(reader, digest).map_err(|reason| format!("the key record: {reason}"));
+        read.map_err(|reason| missing.push(reason)).ok()
+    });
+    let manifest = if record.evaluations.is_empty() {
+        None
+    } else {
+        let read = manifest(reader, record.policy_set);
+        read.map_err(|reason| missing.push(format!("the policy set: {reason}")))
+            .ok()
     };
+    let policies = manifest.map_or_else(Vec::new, |manifest| explain_set(&manifest, record));
+    let decider = policies.iter().find(|policy| policy.decided);
+    let (text, remedy) = match (host_reason(&record.reason), decider) {
+        (None, Some(policy)) => (policy.text.clone(), policy.remedy.clone()),
+        (Some(host), _) => (host.text.to_owned(), Some(host.remedy.to_owned())),
+        (None, None) => (String::new(), None),
+    };
+    Explanation {
+        key,
+        text,
+        remedy,
+        policies,
+        missing,
+    }
+}
+
+fn explain_set(manifest: &Manifest, record: &DecisionRecord) -> Vec<PolicyExplanation> {
     let outcomes = manifest.policies.iter().zip(&record.evaluations);
     let decided_by = combine(
         outcomes
@@ -73,25 +89,10 @@ pub fn explain(reader: &LogReader, record: &DecisionRecord) -> Explanation {
             .map(|(policy, e)| (policy.mode, &e.outcome)),
     )
     .decided_by;
-    let policies: Vec<PolicyExplanation> = outcomes
-        .enumerate()
-        .map(|(index, (policy, evaluation))| {
-            explain_policy(policy, evaluation, decided_by == Some(index))
-        })
-        .collect();
-    let decider = policies.iter().find(|policy| policy.decided);
-    let host = host_reason(&record.reason);
-    let (text, remedy) = match (host, decider) {
-        (Some(host), _) => (host.text.to_owned(), Some(host.remedy.to_owned())),
-        (None, Some(policy)) => (policy.text.clone(), policy.remedy.clone()),
-        (None, None) => (record.reason.to_string(), None),
+    let explain = |(index, (policy, evaluation))| {
+        explain_policy(policy, evaluation, decided_by == Some(index))
     };
-    Explanation {
-        key,
-        text,
-        remedy,
-        policies,
-    }
+    outcomes.enumerate().map(explain).collect()
 }
 
 fn explain_policy(
@@ -170,12 +171,6 @@ fn render(template: &str, params: &Params) -> String {
     }
     text.push_str(rest);
     text
-}
-
-/// The key that a record names, for a heading.
-#[must_use]
-pub fn presented_key(record: &DecisionRecord) -> Arc<str> {
-    record.key.clone().unwrap_or_else(|| "none".into())
 }
 
 #[cfg(test)]

@@ -11,10 +11,11 @@ use super::sets::{AuditError, RecordedSet, Sets, key_record};
 use crate::decision::trace::{Answer, Question};
 use crate::decision::verdict::{Evaluation, FaultKind, Outcome, Verdict};
 use crate::decision::{DecisionRecord, Permission, combine, reasons};
+use crate::digest::Digest;
 use crate::facts::key_answer;
 use crate::key::KeyRecord;
 use crate::log::{Entries, Entry, LogReader};
-use crate::policy::{Answers, ENGINE, Engine, Policy};
+use crate::policy::{Answers, ENGINE, Engine, ManifestPolicy, Policy};
 
 /// What a replay says of one decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +146,7 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
         differences.push("key", presented.to_owned(), key.id.to_string());
     }
     check_agreement(&mut differences, record);
+    let mut unreplayable = None;
     let mut outcomes = Vec::with_capacity(set.policies.len());
     let policies = set
         .policies
@@ -152,29 +154,27 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
         .zip(&set.manifest.policies)
         .zip(&record.evaluations);
     for ((policy, manifest), recorded) in policies {
-        let name = &manifest.name;
-        if let Outcome::Fault(fault) = &recorded.outcome
-            && fault.kind == FaultKind::Deadline
-        {
-            let reason =
-                format!("policy `{name}` was ended by the host's clock, which no replay repeats");
-            return Finding::Unreplayable(reason);
-        }
         if same_engine {
-            let snapshot = |digest: Option<crate::digest::Digest>| {
-                digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
-            };
-            let field = format!("policies.{name}.snapshot");
-            differences.compare(
-                &field,
-                &snapshot(manifest.snapshot),
-                &snapshot(policy.snapshot()),
-            );
+            check_snapshot(&mut differences, policy, manifest);
         }
-        check_answers(&mut differences, name, recorded, (record, key));
-        let replayed = run(policy, recorded);
-        compare(&mut differences, name, (recorded, &replayed), same_engine);
-        outcomes.push((policy.spec().mode, replayed.outcome));
+        check_answers(&mut differences, &manifest.name, recorded, (record, key));
+        let outcome = if is_deadline(&recorded.outcome) {
+            let name = &manifest.name;
+            unreplayable = Some(format!(
+                "the host's clock ended policy `{name}`, which no replay repeats"
+            ));
+            recorded.outcome.clone()
+        } else {
+            let replayed = run(policy, recorded);
+            compare(
+                &mut differences,
+                &manifest.name,
+                (recorded, &replayed),
+                same_engine,
+            );
+            replayed.outcome
+        };
+        outcomes.push((policy.spec().mode, outcome));
     }
     let combined = combine(outcomes.iter().map(|(mode, outcome)| (*mode, outcome)));
     differences.compare(
@@ -183,7 +183,23 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
         combined.permission.as_str(),
     );
     differences.compare("reason", &record.reason, &combined.reason);
-    differences.finding()
+    match (differences.finding(), unreplayable) {
+        (Finding::Match, Some(reason)) => Finding::Unreplayable(reason),
+        (finding, _) => finding,
+    }
+}
+
+fn is_deadline(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Fault(fault) if fault.kind == FaultKind::Deadline)
+}
+
+/// The same module with the same settings on the same engine gives the same snapshot.
+fn check_snapshot(differences: &mut Differences, policy: &Policy, manifest: &ManifestPolicy) {
+    let shown = |digest: Option<Digest>| {
+        digest.map_or_else(|| "none".to_owned(), |digest| digest.to_string())
+    };
+    let field = format!("policies.{}.snapshot", manifest.name);
+    differences.compare(&field, &shown(manifest.snapshot), &shown(policy.snapshot()));
 }
 
 /// Evaluates with the recorded answers.

@@ -32,14 +32,14 @@ pub enum AuditError {
 /// [`AuditError`] when the log cannot be read up to its end.
 pub fn find_decision(
     reader: &LogReader,
-    wanted: impl Fn(u64, &DecisionRecord) -> bool,
+    wanted: impl Fn(&DecisionRecord) -> bool,
 ) -> Result<Option<(u64, DecisionRecord)>, AuditError> {
     let mut found = None;
     for entry in reader.entries() {
         let (index, bytes) = entry?;
         let entry = Entry::decode(&bytes).map_err(|error| AuditError::Entry { index, error })?;
         if let Entry::Decision(record) = entry
-            && wanted(index, &record)
+            && wanted(&record)
         {
             found = Some((index, record));
         }
@@ -131,6 +131,11 @@ fn load_policy(
         settings: settings.into(),
         limits: recorded.limits,
     };
+    if !spec.limits.are_in_bounds() {
+        return Err(format!(
+            "policy `{name}` was recorded with limits out of all bounds"
+        ));
+    }
     Policy::load(engine, spec)
         .map_err(|error: LoadError| format!("policy `{name}` does not load: {error}"))
 }

@@ -1,56 +1,99 @@
 //! `keyward check`: loads everything, evaluates nothing, reports every error at once.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::anyhow;
 
 use super::{Failure, Status, open, print};
+use crate::config::{Config, ConfigParts, LogConfig};
+use crate::log::LogReader;
+use crate::policy::PolicySet;
 
-/// Runs the command.
-pub(super) fn run(config: &Path) -> Result<Status, Failure> {
-    let config = open::config(config)?;
+/// Runs the command. What stands in the file and what it names are checked alike: a mistake in one
+/// does not hide those in the other.
+pub(super) fn run(path: &Path) -> Result<Status, Failure> {
+    let (parts, errors) = ConfigParts::load(path);
+    let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let engine = open::engine().map_err(Failure::usage)?;
-    let policies = open::policies(&config, &engine);
-    let registry = open::registry(&config);
-    let mut problems = policies.as_ref().err().cloned().unwrap_or_default();
-    let keys = match registry {
-        Ok(registry) => registry.len(),
-        Err(Failure::Storage(error)) if problems.is_empty() => return Err(Failure::Storage(error)),
-        Err(Failure::Usage(error) | Failure::Storage(error)) => {
+    let policies = if parts.policies.is_empty() {
+        None
+    } else {
+        let policies = open::policies(&parts.policies, &engine);
+        policies.map_err(|found| problems.extend(found)).ok()
+    };
+    let mut storage_failed = false;
+    let mut keys = 0;
+    match parts.registry.as_ref().map(open::registry) {
+        Some(Ok(registry)) => keys = registry.len(),
+        Some(Err(Failure::Usage(error))) => problems.push(format!("{error:#}")),
+        Some(Err(Failure::Storage(error))) => {
+            storage_failed = problems.is_empty();
             problems.push(format!("{error:#}"));
-            0
         }
-        Err(Failure::Closed) => 0,
-    };
-    let Ok(policies) = policies.as_ref().map_err(|_| ()).and_then(|policies| {
-        if problems.is_empty() {
-            Ok(policies)
-        } else {
-            Err(())
+        Some(Err(Failure::Closed)) | None => {}
+    }
+    if let Some(problem) = parts.log.as_ref().and_then(log_problem) {
+        storage_failed = problems.is_empty() || storage_failed;
+        problems.push(problem);
+    }
+    match (policies, problems.is_empty()) {
+        (Some(policies), true) => report(&open::config(path)?, &policies, keys),
+        _ => {
+            let error = anyhow!("the configuration does not hold:\n{}", problems.join("\n"));
+            Err(if storage_failed {
+                Failure::Storage(error)
+            } else {
+                Failure::Usage(error)
+            })
         }
-    }) else {
-        return Err(Failure::usage(anyhow!(
-            "the configuration does not hold:\n{}",
-            problems.join("\n")
-        )));
-    };
+    }
+}
+
+/// Why decisions could not be recorded in this log folder, as far as reading it tells.
+fn log_problem(config: &LogConfig) -> Option<String> {
+    let folder = config.path.display();
+    if !config.path.exists() || is_empty(&config.path) {
+        return None; // It will be made.
+    }
+    match LogReader::open(&config.path) {
+        Err(error) => Some(format!(
+            "log folder `{folder}`: {:#}",
+            anyhow::Error::new(error)
+        )),
+        Ok(reader) if reader.origin() != &*config.origin => Some(format!(
+            "log folder `{folder}`: the log there is `{}`, not `{}`; name another folder",
+            reader.origin(),
+            config.origin
+        )),
+        Ok(_) => None,
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+fn report(config: &Config, policies: &PolicySet, keys: usize) -> Result<Status, Failure> {
     let mut text = format!("{}: in order\n", config.file.display());
     for policy in policies.policies() {
         let descriptor = policy.descriptor();
-        text.push_str(&format!(
-            "  policy {}: {} {}, {}, {}\n",
+        let configured = if policy.snapshot().is_some() {
+            "configured once"
+        } else {
+            "configured for each request: it cannot be snapshotted"
+        };
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            text,
+            "  policy {}: {} {}, {}, {configured}",
             policy.spec().name,
             descriptor.name,
             descriptor.version,
             policy.spec().mode.as_str(),
-            if policy.snapshot().is_some() {
-                "configured once"
-            } else {
-                "configured for each request: it cannot be snapshotted"
-            },
-        ));
+        );
     }
-    text.push_str(&format!("  {} routes, {keys} keys\n", config.routes.len()));
-    text.push_str(&format!("  policy set {}\n", policies.digest()));
+    let _ = writeln!(text, "  routes: {}, keys: {keys}", config.routes.len());
+    let _ = writeln!(text, "  policy set {}", policies.digest());
     print(&text)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 
 use super::output::{FAINT, NOTE, clip, effect_style};
-use super::{Failure, Status, log_folder, print};
+use super::{Failure, Status, log_folder, print, say};
 use crate::audit::explain::{Explanation, PolicyExplanation, explain};
 use crate::audit::find_decision;
 use crate::decision::{DecisionId, DecisionRecord};
@@ -40,17 +40,33 @@ pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Status, Failure> 
         .with_context(|| format!("log folder `{}`", folder.display()))
         .map_err(Failure::Storage)?;
     let id: Option<DecisionId> = args.wanted.parse().ok();
-    let found = find_decision(&reader, |_, record| {
-        Some(record.id) == id || record.request.as_deref() == Some(&*args.wanted)
-    });
-    let (index, record) = found.map_err(Failure::storage)?.ok_or_else(|| {
+    // A decision's own id first: anyone may name a request like an earlier decision.
+    let by_id = |record: &DecisionRecord| Some(record.id) == id;
+    let by_request = |record: &DecisionRecord| record.request.as_deref() == Some(&*args.wanted);
+    let mut found = None;
+    if id.is_some() {
+        found = find_decision(&reader, by_id).map_err(Failure::storage)?;
+    }
+    if found.is_none() {
+        found = find_decision(&reader, by_request).map_err(Failure::storage)?;
+    }
+    let (index, record) = found.ok_or_else(|| {
         Failure::usage(anyhow!(
             "the log folder `{}` has no decision, and no decision of a request, `{}`",
             folder.display(),
             args.wanted
         ))
     })?;
-    print(&text(index, &record, &explain(&reader, &record)))
+    let explanation = explain(&reader, &record);
+    print(&text(index, &record, &explanation))?;
+    for missing in &explanation.missing {
+        say(format_args!("not in the log folder, or damaged: {missing}"));
+    }
+    Ok(if explanation.missing.is_empty() {
+        Status::Done
+    } else {
+        Status::DidNotHold
+    })
 }
 
 fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> String {
@@ -65,7 +81,12 @@ fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> Strin
         clip(&record.reason, 80),
         clip(&explanation.text, ANSWER_MAX_CHARS),
     );
-    line(format!("{style}{effect}{style:#} {reason}: {why}"));
+    let why = if why.is_empty() {
+        why
+    } else {
+        format!(": {why}")
+    };
+    line(format!("{style}{effect}{style:#} {reason}{why}"));
     if let Some(remedy) = &explanation.remedy {
         line(format!("what to do: {}", clip(remedy, ANSWER_MAX_CHARS)));
     }
@@ -102,14 +123,18 @@ fn key(record: &DecisionRecord, explanation: &Explanation) -> String {
 
 fn policy_text(policy: &PolicyExplanation) -> String {
     let (title, reason) = (clip(&policy.title, 200), clip(&policy.reason, 80));
-    let mut text = format!("{title}: {} {reason}", policy.effect);
+    let mut text = format!("{title}: {} {reason}", policy.effect)
+        .trim_end()
+        .to_owned();
     if policy.decided {
         text.push_str("   <- decided");
     } else if policy.shadow {
         text.push_str("   (shadow: changes nothing)");
     }
     // Writing to a string does not fail.
-    let _ = write!(text, "\n  {}", clip(&policy.text, ANSWER_MAX_CHARS));
+    if !policy.text.is_empty() {
+        let _ = write!(text, "\n  {}", clip(&policy.text, ANSWER_MAX_CHARS));
+    }
     for (question, answer) in &policy.steps {
         let (question, answer) = (clip(question, 80), clip(answer, ANSWER_MAX_CHARS));
         let _ = write!(text, "\n  {FAINT}asked{FAINT:#} {question:<40} {answer}");

@@ -1,6 +1,6 @@
 //! `keyward key`: issue, import, export, list and show keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ pub(super) struct IssueArgs {
     /// What it may do: `resource:action`; may be given more than once
     #[arg(long = "scope", required = true, value_name = "SCOPE")]
     scopes: Vec<String>,
-    /// When it ends; can later move earlier, never later
+    /// When it ends, in RFC 3339
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires_at: Option<Timestamp>,
     /// When it ends, counted from now
@@ -125,6 +125,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
 
 fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure> {
     let now = clock::now();
+    check_arguments(args)?;
     let end = args
         .expires_in_days
         .map(|days| Timestamp::from_millis(now.millis().saturating_add(i64::from(days) * DAY_MS)));
@@ -153,16 +154,33 @@ fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure> {
     let (record, secret) = database(config, SqliteRegistry::open)?
         .issue(&new, change, &mut operating_system())
         .map_err(|error| registry_failed(config, error))?;
+    let (id, owner) = (record.id, clip(&record.owner, 80));
     say(format_args!(
-        "key {} of {}; the credential below is shown this once and cannot be recovered",
-        record.id,
-        clip(&record.owner, 80)
+        "key {id} of {owner}; the credential below is shown this once and cannot be recovered"
     ));
-    print(&format!("{}\n", secret.expose()))
+    print(&format!("{}\n", secret.expose())).inspect_err(|_| {
+        say(format_args!(
+            "key {id} was issued, but its credential could not be shown and is lost; issue another"
+        ));
+    })
+}
+
+/// What no single argument shows.
+fn check_arguments(args: &IssueArgs) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    if let Some((name, _)) = args.labels.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(Failure::usage(anyhow!("the label `{name}` is given twice")));
+    }
+    match (args.not_before, args.expires_at) {
+        (Some(start), Some(end)) if start >= end => Err(Failure::usage(anyhow!(
+            "--not-before is not before --expires-at: no use at all"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn import(config: &Config, file: &Path, actor: Option<&str>) -> Result<Status, Failure> {
-    let options = open::key_options(config);
+    let options = open::key_options(&config.registry);
     let is_toml = file
         .extension()
         .is_some_and(|extension| extension == "toml");
@@ -197,11 +215,11 @@ fn export(config: &Config) -> Result<Status, Failure> {
 /// request of its own at a time when it may be used, and what raises `key-not-compliant` is shown.
 fn list(config: &Config) -> Result<Status, Failure> {
     let engine = open::engine().map_err(Failure::usage)?;
-    let policies = open::policies(config, &engine)
+    let policies = open::policies(&config.policies, &engine)
         .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
     let now = clock::now();
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
-    let options = open::key_options(config);
+    let options = open::key_options(&config.registry);
     let mut count = 0_u64;
     each_key(config, |file| {
         let checked = file.check(options).map_err(Failure::storage)?;
@@ -279,7 +297,9 @@ fn show(config: &Config, id: &str) -> Result<Status, Failure> {
         found = registry
             .get(&id)
             .map_err(|error| registry_failed(config, error))?;
-    } else if let Some(entry) = crate::registry::Registry::lookup(&open::registry(config)?, &id) {
+    } else if let Some(entry) =
+        crate::registry::Registry::lookup(&open::registry(&config.registry)?, &id)
+    {
         found = Some(KeyRecord::clone(entry.record()));
     }
     let record = found.ok_or_else(|| Failure::usage(anyhow!("the registry has no key `{id}`")))?;
@@ -303,7 +323,7 @@ fn each_key(
         let registry = database(config, SqliteRegistry::open_existing)?;
         return registry.export(each);
     }
-    open::declared_keys(config)?
+    open::declared_keys(&config.registry)?
         .iter()
         .map(|key| key.to_file())
         .try_for_each(&mut each)
@@ -315,9 +335,8 @@ where
     F: Fn(&Path, crate::key::json::KeyOptions) -> Result<SqliteRegistry, SqliteError>,
 {
     match &config.registry.source {
-        RegistrySource::Database(path) => {
-            open(path, open::key_options(config)).map_err(|error| registry_failed(config, error))
-        }
+        RegistrySource::Database(path) => open(path, open::key_options(&config.registry))
+            .map_err(|error| registry_failed(config, error)),
         RegistrySource::JsonLines(path) | RegistrySource::Toml(path) => {
             Err(Failure::usage(anyhow!(
                 "this configuration declares its keys in `{}`; edit that file, or write \

@@ -11,14 +11,16 @@ use super::Failure;
 use crate::authorizer::Authorizer;
 use crate::clock;
 use crate::config::policy::{Builtin, ModuleSource, PolicyConfig};
-use crate::config::{self, Config, RegistrySource};
+use crate::config::{Config, RegistryConfig, RegistrySource};
 use crate::credential::random::{Randomness as _, operating_system};
 use crate::decision::id::IdSource;
 use crate::digest::Digest;
-use crate::key::json::{CheckedKey, KeyOptions, LineProblems, read_keys, read_toml};
+use crate::key::json::{
+    CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
+};
 use crate::log::{Log, LogOptions};
 use crate::policy::{
-    ENGINE, Engine, EngineError, Limits, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
+    ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
 };
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
@@ -48,13 +50,13 @@ fn cache_folder() -> Option<PathBuf> {
 /// Everything that a configuration asks for, ready to decide.
 pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
     let engine = engine().map_err(Failure::usage)?;
-    let policies = policies(config, &engine).map_err(|problems| {
+    let policies = policies(&config.policies, &engine).map_err(|problems| {
         Failure::usage(anyhow!(
             "the policies do not load:\n{}",
             problems.join("\n")
         ))
     })?;
-    let registry = registry(config)?;
+    let registry = registry(&config.registry)?;
     let log = log(config, policies.digest())?;
     let mut random = [0; 10];
     operating_system()
@@ -70,10 +72,13 @@ pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
 }
 
 /// Loads every policy, or says what is wrong with each that does not load.
-pub(super) fn policies(config: &Config, engine: &Engine) -> Result<PolicySet, Vec<String>> {
+pub(super) fn policies(
+    configured: &[PolicyConfig],
+    engine: &Engine,
+) -> Result<PolicySet, Vec<String>> {
     let mut loaded = Vec::new();
     let mut problems = Vec::new();
-    for policy in &config.policies {
+    for policy in configured {
         match module(policy).and_then(|module| load(policy, module, engine)) {
             Ok(policy) => loaded.push(policy),
             Err(found) => problems.extend(found),
@@ -92,7 +97,7 @@ fn load(policy: &PolicyConfig, module: Arc<[u8]>, engine: &Engine) -> Result<Pol
         mode: policy.mode,
         module,
         settings: Arc::clone(policy.settings_json()),
-        limits: limits(&policy.limits),
+        limits: policy.limits,
     };
     Policy::load(engine, spec).map_err(|error| match error {
         LoadError::Settings(problems) => problems
@@ -153,24 +158,9 @@ fn at(policy: &PolicyConfig, error: &dyn std::fmt::Display) -> String {
     format!("{place}: policy `{}`: {error}", policy.name)
 }
 
-fn limits(limits: &config::limits::Limits) -> Limits {
-    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    Limits {
-        fuel: limits.fuel,
-        configure_fuel: limits.configure_fuel,
-        memory_bytes: limits.memory_mib << 20,
-        questions: small(limits.questions),
-        answers_bytes: limits.answers_kib << 10,
-        verdict_bytes: limits.verdict_kib << 10,
-        signals: small(limits.signals),
-        obligations: small(limits.obligations),
-        deadline_ms: limits.deadline_ms,
-    }
-}
-
 /// The keys of a configuration, in memory.
-pub(super) fn registry(config: &Config) -> Result<MemoryRegistry, Failure> {
-    match &config.registry.source {
+pub(super) fn registry(config: &RegistryConfig) -> Result<MemoryRegistry, Failure> {
+    match &config.source {
         RegistrySource::Database(path) => SqliteRegistry::open_existing(path, key_options(config))
             .and_then(|registry| registry.load())
             .with_context(|| format!("registry `{}`", path.display()))
@@ -182,8 +172,8 @@ pub(super) fn registry(config: &Config) -> Result<MemoryRegistry, Failure> {
 }
 
 /// The keys that a file declares; none where a database keeps them.
-pub(super) fn declared_keys(config: &Config) -> Result<Vec<CheckedKey>, Failure> {
-    match &config.registry.source {
+pub(super) fn declared_keys(config: &RegistryConfig) -> Result<Vec<CheckedKey>, Failure> {
+    match &config.source {
         RegistrySource::Database(_) => Ok(Vec::new()),
         RegistrySource::JsonLines(path) => key_file(path, key_options(config)),
         RegistrySource::Toml(path) => key_toml(path, key_options(config)),
@@ -191,9 +181,9 @@ pub(super) fn declared_keys(config: &Config) -> Result<Vec<CheckedKey>, Failure>
 }
 
 /// What an operator has switched on for keys.
-pub(super) const fn key_options(config: &Config) -> KeyOptions {
+pub(super) const fn key_options(config: &RegistryConfig) -> KeyOptions {
     KeyOptions {
-        allow_any_network: config.registry.allow_any_network,
+        allow_any_network: config.allow_any_network,
     }
 }
 
@@ -207,7 +197,11 @@ pub(super) fn key_file(path: &Path, options: KeyOptions) -> Result<Vec<CheckedKe
 
 /// Reads keys from a TOML file, whole or not at all.
 pub(super) fn key_toml(path: &Path, options: KeyOptions) -> Result<Vec<CheckedKey>, Failure> {
-    let text = std::fs::read_to_string(path)
+    let mut text = String::new();
+    // One byte over the limit is enough to be refused.
+    let limit = (KEY_TOML_MAX_BYTES as u64).saturating_add(1);
+    File::open(path)
+        .and_then(|file| file.take(limit).read_to_string(&mut text))
         .with_context(|| format!("the keys `{}` cannot be read", path.display()))
         .map_err(Failure::Usage)?;
     read_toml(&text, options).map_err(|problems| bad_keys(path, &problems))

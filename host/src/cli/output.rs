@@ -163,10 +163,11 @@ pub(super) fn write_row(
 ) -> io::Result<()> {
     let record = decision.record();
     let style = effect_style(record.permission);
-    let path = request
-        .path()
-        .map_or_else(|refusal| refusal.as_str(), |path| &**path.text());
-    let operation = format!("{} {path}", request.method());
+    let method = request.method();
+    let operation = request.path().map_or_else(
+        |refusal| format!("{method} (path: {})", refusal.as_str()),
+        |path| format!("{method} {}", path.text()),
+    );
     let source = request
         .source()
         .map_or_else(|| "unknown".to_owned(), |source| source.to_string());
@@ -200,29 +201,38 @@ pub(super) const fn effect_style(permission: Permission) -> Style {
     }
 }
 
-/// Text of at most `columns` characters that cannot move the cursor: an ellipsis stands for what is
-/// cut off, and control characters are escaped.
+/// Text of at most `columns` characters on one line that cannot move the cursor: an ellipsis stands
+/// for what is cut off, and control characters are escaped.
 pub(super) fn clip(text: &str, columns: usize) -> String {
-    let printable: String = text.chars().flat_map(printable).collect();
-    if printable.chars().count() <= columns {
-        return printable;
+    let text = printable(text).replace('\n', "\\n");
+    if text.chars().count() <= columns {
+        return text;
     }
-    let kept: String = printable.chars().take(columns.saturating_sub(1)).collect();
+    let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
     format!("{kept}…")
 }
 
-/// A character as it may stand on a terminal.
-fn printable(character: char) -> Vec<char> {
-    if character.is_control() || is_bidi_control(character) {
-        character.escape_unicode().collect()
-    } else {
-        vec![character]
+/// Text that cannot control a terminal: all control characters but the line feed are escaped, and
+/// those that reorder the text around them.
+pub(super) fn printable(text: &str) -> String {
+    let is_harmless = |c: char| c == '\n' || !(c.is_control() || is_bidi_control(c));
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_harmless(character) {
+            printable.push(character);
+        } else {
+            printable.extend(character.escape_unicode());
+        }
     }
+    printable
 }
 
-/// Characters that reorder the text around them.
+/// Characters that reorder the text around them (Unicode UAX #9).
 const fn is_bidi_control(character: char) -> bool {
-    matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    matches!(
+        character,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 #[cfg(test)]

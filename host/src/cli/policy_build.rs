@@ -16,7 +16,7 @@ use wit_component::ComponentEncoder;
 
 use super::{Failure, Status, open, print};
 use crate::digest::Digest;
-use crate::policy::{Descriptor, Engine, LoadError, inspect};
+use crate::policy::{Engine, Inspection, LoadError, inspect};
 use toolchain::Toolchain;
 
 /// Arguments of `keyward policy build`.
@@ -47,7 +47,7 @@ Then, in keyward.toml:
 struct Built {
     name: String,
     wasm: Vec<u8>,
-    descriptor: Descriptor,
+    inspection: Inspection,
     source: Digest,
 }
 
@@ -101,7 +101,7 @@ fn build(toolchain: &Toolchain, engine: &Engine, folder: &Path) -> anyhow::Resul
     let package = source::Package::read(folder)?;
     let module = toolchain.compile(&package)?;
     let wasm = componentize(&module)?;
-    let descriptor = inspect(engine, &wasm).map_err(|error| match error {
+    let inspection = inspect(engine, &wasm).map_err(|error| match error {
         LoadError::Interface(_) => anyhow!("{error}\n{NO_POLICY}"),
         error => anyhow!("{error}"),
     })?;
@@ -113,7 +113,7 @@ fn build(toolchain: &Toolchain, engine: &Engine, folder: &Path) -> anyhow::Resul
     Ok(Built {
         name,
         wasm,
-        descriptor,
+        inspection,
         source: package.source_digest()?,
     })
 }
@@ -128,16 +128,23 @@ fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
 
 fn report(file: &Path, built: &Built) -> Result<Status, Failure> {
     let Built {
-        wasm, descriptor, ..
+        wasm, inspection, ..
     } = built;
+    let Inspection {
+        descriptor,
+        imports,
+    } = inspection;
     let mut text = format!(
-        "{}: {} {}, {} bytes, sha256 {}\n  imports: keyward:policy only\n",
+        "{}: {} {}, {} bytes, sha256 {}\n",
         file.display(),
         descriptor.name,
         descriptor.version,
         wasm.len(),
         Digest::of(wasm),
     );
+    for import in imports {
+        text.push_str(&format!("  imports {import}\n"));
+    }
     if wasm.len() > SIZE_NOTED_BYTES {
         text.push_str("  note: larger than 80 KiB; it works, and takes longer to load\n");
     }

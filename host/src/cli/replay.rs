@@ -44,6 +44,10 @@ struct Counts {
     matches: u64,
     mismatches: u64,
     unreplayable: u64,
+    /// Of all, those that the host denied before any policy.
+    refused: u64,
+    first: Option<u64>,
+    last: u64,
 }
 
 #[derive(Serialize)]
@@ -66,6 +70,9 @@ pub(super) fn run(config: &Path, args: &ReplayArgs) -> Result<Status, Failure> {
     let engine = open::engine().map_err(Failure::usage)?;
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
     let mut counts = Counts::default();
+    // Whoever reads may stop; what the log is worth does not depend on it, so the status has to
+    // say.
+    let mut closed = false;
     for replayed in Replay::new(&reader, engine) {
         let replayed = match replayed {
             Ok(replayed) => replayed,
@@ -76,19 +83,21 @@ pub(super) fn run(config: &Path, args: &ReplayArgs) -> Result<Status, Failure> {
                 return Err(Failure::Storage(anyhow::Error::new(error).context(context)));
             }
         };
-        counts.count(&replayed.finding);
-        show(&mut out, args.format, &replayed).map_err(Failure::output)?;
+        counts.count(&replayed);
+        if !closed {
+            closed = is_closed(show(&mut out, args.format, &replayed))?;
+        }
     }
-    out.flush().map_err(Failure::output)?;
+    closed = closed || is_closed(out.flush())?;
     if let Some(tail) = reader.torn_tail() {
         say(format_args!(
-            "the last {} bytes of the log are an unfinished record",
+            "the last {} bytes of the log are torn or damaged: an unfinished record, or more",
             tail.bytes
         ));
     }
     if args.format == Format::Json {
         say(counts.text());
-    } else {
+    } else if !closed {
         summarise(&counts, &mut out)?;
     }
     let holds = counts.mismatches == 0 && counts.unreplayable == 0;
@@ -163,12 +172,15 @@ fn summarise(counts: &Counts, out: &mut impl Write) -> Result<(), Failure> {
 }
 
 impl Counts {
-    fn count(&mut self, finding: &Finding) {
-        match finding {
+    fn count(&mut self, replayed: &Replayed) {
+        match replayed.finding {
             Finding::Match => self.matches += 1,
             Finding::Mismatch(_) => self.mismatches += 1,
             Finding::Unreplayable(_) => self.unreplayable += 1,
         }
+        self.refused += u64::from(replayed.record.evaluations.is_empty());
+        self.first.get_or_insert(replayed.index);
+        self.last = replayed.index;
     }
 
     fn text(&self) -> String {
@@ -176,10 +188,24 @@ impl Counts {
             matches,
             mismatches,
             unreplayable,
+            refused,
+            first,
+            last,
         } = self;
         let total = matches + mismatches + unreplayable;
+        let range = first.map_or_else(String::new, |first| format!(", indexes {first} to {last}"));
         format!(
-            "{total} decisions: {matches} match, {mismatches} mismatch, {unreplayable} unreplayable"
+            "{total} decisions{range}: {matches} match, {mismatches} mismatch, \
+             {unreplayable} unreplayable ({refused} refused before any policy)"
         )
+    }
+}
+
+/// Whether the reader of our output has stopped.
+fn is_closed(written: io::Result<()>) -> Result<bool, Failure> {
+    match written.map_err(Failure::output) {
+        Ok(()) => Ok(false),
+        Err(Failure::Closed) => Ok(true),
+        Err(error) => Err(error),
     }
 }

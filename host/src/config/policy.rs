@@ -7,13 +7,14 @@ use std::sync::Arc;
 use crate::decision::Mode;
 use crate::digest::Digest;
 
-use super::limits::Limits;
+use super::limits;
 use super::problem::{ConfigError, Problems};
 use super::section::{At, Section, not_one_of};
 use super::settings::Settings;
 use super::source::{Position, Source};
 use super::suggest::shown;
 use super::{POLICIES_MAX, POLICY_NAME_MAX_BYTES};
+use crate::policy::Limits;
 
 /// One `[[policy]]`.
 #[derive(Clone, Debug)]
@@ -174,7 +175,7 @@ fn read_rest(mut section: Section<'_, '_>, defaults: Limits, problems: &mut Prob
             .ok()
     });
     let limits = match section.section("limits", "[policy.limits]", problems) {
-        Some(limits) => defaults.read(limits, problems),
+        Some(limits) => limits::read(defaults, limits, problems),
         None => defaults,
     };
     let settings = match section.section("settings", "[policy.settings]", problems) {

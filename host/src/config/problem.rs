@@ -102,7 +102,7 @@ pub enum ConfigError {
     NotUtf8,
     /// An origin that a checkpoint cannot hold.
     #[error(
-        "`origin` names the log in every checkpoint: 1 to {ORIGIN_MAX_BYTES} visible ASCII \
+        "`origin` names the log for ever: 1 to {ORIGIN_MAX_BYTES} visible ASCII \
          characters without `+` and `://`, for example `keyward.example/gateway-1`"
     )]
     Origin,
@@ -116,7 +116,9 @@ pub enum ConfigError {
     #[error("another [[policy]] is named `{0}` already")]
     PolicyNameTwice(String),
     /// The file cannot be read.
-    #[error("the file cannot be read: {0}")]
+    #[error(
+        "the file cannot be read: {0}; name another with --config, or make one with `keyward init`"
+    )]
     Read(io::ErrorKind),
     /// A route that cannot stand in the table.
     #[error(transparent)]

@@ -60,10 +60,10 @@ fn the_least_file_has_every_default() {
     let limits = Limits {
         fuel: 1_000_000,
         configure_fuel: 10_000_000,
-        memory_mib: 32,
+        memory_bytes: 32 << 20,
         questions: 1_000,
-        answers_kib: 64,
-        verdict_kib: 16,
+        answers_bytes: 64 << 10,
+        verdict_bytes: 16 << 10,
         signals: 8,
         obligations: 8,
         deadline_ms: 1_000,
@@ -103,7 +103,7 @@ fn reads_everything_that_may_stand_there() {
     assert_eq!(config.log.durability, Durability::Durable);
     assert_eq!(config.log.sync_interval_ms, 10_000);
     assert_eq!(
-        (config.limits.fuel, config.limits.memory_mib),
+        (config.limits.fuel, config.limits.memory_bytes >> 20),
         (2_000_000, 64)
     );
     let path = CanonicalPath::parse("/inventory/4;x").unwrap();
@@ -125,7 +125,7 @@ fn reads_everything_that_may_stand_there() {
     );
     let limits = hours.limits;
     assert_eq!(
-        (limits.fuel, limits.signals, limits.memory_mib),
+        (limits.fuel, limits.signals, limits.memory_bytes >> 20),
         (3_000_000, 0, 64)
     );
     assert_eq!((ip.limits, ip.mode), (config.limits, Mode::Enforce));
@@ -197,7 +197,7 @@ mode = \"shadow\"
         "1:1: unknown key `registri` in the file; did you mean `registry`?",
         "1:1: [registry] is missing",
         "3:8: `path` has to be a string, not an integer",
-        "4:10: `origin` names the log in every checkpoint: 1 to 255 visible ASCII characters \
+        "4:10: `origin` names the log for ever: 1 to 255 visible ASCII characters \
          without `+` and `://`, for example `keyward.example/gateway-1`",
         "5:14: `durability` cannot be `Durable`; write one of `written`, `durable`; did you mean \
          `durable`?",

@@ -18,7 +18,7 @@ pub const HOST_REASONS: &[HostReason] = &[
     HostReason {
         code: "key.missing",
         text: "the request carried no credential",
-        remedy: "send the key in `Authorization: Bearer …` or `X-API-Key: …`",
+        remedy: "present the key; in a file of requests that is the member `credential`",
     },
     HostReason {
         code: "key.ambiguous",
@@ -28,12 +28,12 @@ pub const HOST_REASONS: &[HostReason] = &[
     HostReason {
         code: "key.malformed",
         text: "the credential is not a keyward key: its prefix, length, alphabet or checksum is wrong",
-        remedy: "copy the whole key again; a single wrong character is noticed",
+        remedy: "copy the whole key again, without `Bearer`; a single wrong character is noticed",
     },
     HostReason {
         code: "key.unknown",
         text: "there is no such key, or its secret is wrong",
-        remedy: "check that the key belongs to this environment, or have a new one issued",
+        remedy: "check that it is the right key, or have a new one issued",
     },
     HostReason {
         code: "key.revoked",

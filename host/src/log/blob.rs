@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::storage::{Storage, delete_temporaries, make_folder, temporary, write_whole};
+use super::storage::{
+    Storage, delete_temporaries, make_folder, make_unsynced_folder, temporary, write_whole,
+};
 use crate::digest::Digest;
 
 /// The largest blob.
@@ -42,12 +44,12 @@ pub enum BlobError {
     #[error("blob `{0}` is damaged: its bytes have another digest; restore it from a copy")]
     Damaged(Digest),
     /// The file could not be read or written.
-    #[error("blob `{digest}` cannot be read or written: {source}")]
+    #[error("blob `{digest}` cannot be read or written: {error}")]
     Io {
         /// Which blob.
         digest: Digest,
         /// What the operating system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// There is none of that name.
     #[error("blob `{0}` is missing from the log; restore it from a copy")]
@@ -89,11 +91,11 @@ struct State {
 /// # Errors
 /// [`BlobError`] when it is missing, too large, cannot be read, or is not what its name says.
 pub(super) fn read(log_folder: &Path, digest: &Digest) -> Result<Vec<u8>, BlobError> {
-    let failed = |source: io::Error| match source.kind() {
+    let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => BlobError::Missing(*digest),
         _ => BlobError::Io {
             digest: *digest,
-            source,
+            error,
         },
     };
     let file = fs::File::open(path(&log_folder.join(BLOB_FOLDER), digest)).map_err(failed)?;
@@ -154,14 +156,15 @@ impl BlobStore {
         let path = path(&self.folder, &digest);
         if !holds(&path, bytes) {
             self.write(&path, bytes)
-                .map_err(|source| BlobError::Io { digest, source })?;
+                .map_err(|error| BlobError::Io { digest, error })?;
         }
         let mut state = self.state.lock();
         if state.present.len() >= PRESENT_MAX {
             state.present.clear();
         }
         state.present.insert(digest);
-        // Also a blob that was here: who wrote it may have died before it was synced.
+        // Also a blob that was here: who wrote it may have died before it was synced, and a power
+        // cut after this start would take it from under a durable entry.
         state.unsynced.push(digest);
         Ok(())
     }
@@ -187,7 +190,7 @@ impl BlobStore {
         let mut folders = BTreeSet::new();
         for digest in unsynced {
             let path = path(&self.folder, digest);
-            self.storage.open(&path)?.sync()?;
+            self.storage.sync_file(&path)?;
             folders.extend(path.parent().map(Path::to_owned));
         }
         folders
@@ -198,10 +201,8 @@ impl BlobStore {
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        match path.parent().map_or(Ok(()), fs::create_dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+        // Its name is synced with the blob's.
+        path.parent().map(make_unsynced_folder).transpose()?;
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
         let temporary = temporary(&self.folder, number);
         let named = self.storage.create(&temporary).and_then(|file| {

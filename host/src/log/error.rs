@@ -1,7 +1,6 @@
 //! What can go wrong with a log that is being written.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::blob::BlobError;
@@ -22,8 +21,6 @@ pub struct AppendError {
 /// Why the log has not taken an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendErrorKind {
-    /// The log has been closed.
-    Closed,
     /// The disk is full. The log goes on when there is room again.
     DiskFull,
     /// The entry has no bytes.
@@ -41,38 +38,35 @@ pub enum AppendErrorKind {
     WrongDigest,
 }
 
-/// Why a log was not opened for writing.
+/// Why a log was not opened for writing. No message names the folder: the caller has.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The boot record was not taken.
-    #[error("the log cannot be written: {0}")]
+    #[error("the log does not take its boot record")]
     Append(#[from] AppendError),
     /// Another process writes to the folder.
-    #[error("log folder `{folder}` is in use by another keyward process ({holder})")]
+    #[error("in use by another keyward process ({holder})")]
     InUse {
-        /// Which folder.
-        folder: PathBuf,
         /// Which process: `pid 123`.
         holder: String,
     },
-    /// A file or folder could not be made, cut off or synced.
-    #[error("cannot {action} `{path}`: {source}")]
+    /// The lock was taken, and what was locked is another folder than the one there now.
+    #[error("its folder `wal` was moved or replaced while it was opened; try again")]
+    Moved,
+    /// A file or folder could not be made, locked, cut off or synced.
+    #[error("cannot {action}{}", advice(source))]
     Io {
-        /// What was to be done.
+        /// What was to be done, and with what.
         action: &'static str,
-        /// With which file or folder.
-        path: PathBuf,
         /// What the operating system said.
         source: io::Error,
     },
     /// The log in the folder has another name.
     #[error(
-        "the log in `{folder}` is named `{found}`, not `{expected}`; correct `origin`, or name \
-         another folder"
+        "the log in it is named `{found}`, not `{expected}`; correct `origin`, or name another \
+         folder"
     )]
     OtherOrigin {
-        /// Which folder.
-        folder: PathBuf,
         /// The name that the log has.
         found: String,
         /// The name that the options say.
@@ -100,10 +94,6 @@ impl AppendError {
     #[must_use]
     pub const fn kind(&self) -> AppendErrorKind {
         self.kind
-    }
-
-    pub(super) fn closed() -> Self {
-        Self::new(AppendErrorKind::Closed, "the log is closed")
     }
 
     pub(super) fn empty() -> Self {
@@ -145,13 +135,23 @@ impl AppendError {
     }
 }
 
+/// What to do about an error that has one cause only.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; run keyward as the owner of the log folder, or name another folder"
+        }
+        _ => "",
+    }
+}
+
 impl From<BlobError> for AppendError {
     fn from(error: BlobError) -> Self {
         match &error {
             BlobError::Busy => Self::new(AppendErrorKind::Timeout, error.to_string()),
             BlobError::TooLarge { .. } => Self::new(AppendErrorKind::TooLarge, error.to_string()),
             BlobError::WrongDigest(_) => Self::new(AppendErrorKind::WrongDigest, error.to_string()),
-            BlobError::Io { digest, source } => Self::io(&format!("write blob `{digest}`"), source),
+            BlobError::Io { digest, error } => Self::io(&format!("write blob `{digest}`"), error),
             BlobError::Sync(_) | BlobError::Damaged(_) | BlobError::Missing(_) => {
                 Self::poisoned(&error.to_string())
             }

@@ -11,8 +11,10 @@ use super::entry::{Entry, Recovery};
 use super::error::LogError;
 use super::lock::{FolderLock, LOCK_FILE, LockError};
 use super::reader::{LogReadError, LogReader, WAL_FOLDER};
-use super::segment::{self, Header, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES};
-use super::storage::{Storage, delete_temporaries, make_folder, write_whole};
+use super::segment::{self, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES};
+use super::storage::{
+    Storage, delete_temporaries, make_folders, make_unsynced_folder, write_whole,
+};
 use super::writer::{CreateError, Position, Start, Writer, create_segment};
 use super::{LogOptions, SYNC_INTERVAL_MAX_MS};
 use crate::timestamp::Timestamp;
@@ -23,33 +25,34 @@ pub(super) fn open(
     folder: &Path,
     options: &LogOptions,
     now: Timestamp,
-) -> Result<(FolderLock, Writer), LogError> {
+) -> Result<Writer, LogError> {
     check_options(options)?;
     refuse_other_folders(folder)?;
-    fs::create_dir_all(folder).map_err(failed("make", folder))?;
-    let lock = FolderLock::take(folder).map_err(|error| lock_failed(folder, error))?;
+    make_folders(&*storage, folder).map_err(failed("make it"))?;
     let wal_folder = folder.join(WAL_FOLDER);
-    make_folder(&*storage, &wal_folder).map_err(failed("make", &wal_folder))?;
-    delete_temporaries(&wal_folder).map_err(failed("tidy", &wal_folder))?;
+    // Its name is synced by who has the lock on it.
+    make_unsynced_folder(&wal_folder).map_err(failed("make its folder `wal`"))?;
+    let lock = FolderLock::take(folder).map_err(lock_failed)?;
+    delete_temporaries(&wal_folder).map_err(failed("tidy its folder `wal`"))?;
     let position = match LogReader::open(folder) {
         Ok(reader) => go_on(&*storage, &reader, options, now)?,
         // The blobs' folder is made after the first segment: the segments were there once.
-        Err(LogReadError::NoSegments(_)) if !folder.join(BLOB_FOLDER).exists() => {
-            begin(&*storage, &wal_folder, options)?
+        Err(LogReadError::NoSegments) if !folder.join(BLOB_FOLDER).exists() => {
+            begin(&*storage, folder, &options.origin)?
         }
         Err(error) => return Err(error.into()),
     };
     let blobs = BlobStore::open(Arc::clone(&storage), folder);
-    let blobs = blobs.map_err(failed("make", &folder.join(BLOB_FOLDER)))?;
-    let writer = Writer::new(Start {
+    let blobs = blobs.map_err(failed("make its folder `blob`"))?;
+    Ok(Writer::new(Start {
         storage,
         wal_folder,
         origin: options.origin.clone(),
         segment_max_bytes: options.segment_max_bytes,
         blobs,
         position,
-    });
-    Ok((lock, writer))
+        lock,
+    }))
 }
 
 /// Whether a text can name a log: 1 to [`ORIGIN_MAX_BYTES`] visible ASCII characters, no `+` (it is
@@ -85,30 +88,24 @@ fn refuse_other_folders(folder: &Path) -> Result<(), LogError> {
     let files = match fs::read_dir(folder) {
         Ok(files) => files,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed("read", folder)(error)),
+        Err(error) => return Err(failed("read it")(error)),
     };
     for file in files {
-        if file.map_err(failed("read", folder))?.file_name() != LOCK_FILE {
-            return Err(LogReadError::NotALog(folder.to_owned()).into());
+        if file.map_err(failed("read it"))?.file_name() != LOCK_FILE {
+            return Err(LogReadError::NotALog.into());
         }
     }
     Ok(())
 }
 
 /// The first segment of a new log.
-fn begin(
-    storage: &dyn Storage,
-    wal_folder: &Path,
-    options: &LogOptions,
-) -> Result<Position, LogError> {
-    let header = Header {
-        origin: options.origin.clone(),
-        first_index: 0,
-    };
-    create_segment(storage, wal_folder, &header).map_err(|error| match error {
-        CreateError::Unnamed(error) | CreateError::Unsynced(error) => {
-            failed("begin a segment in", wal_folder)(error)
-        }
+fn begin(storage: &dyn Storage, folder: &Path, origin: &str) -> Result<Position, LogError> {
+    let failed = failed("begin a segment");
+    if let Err(error) = storage.sync_folder(folder) {
+        return Err(failed(error));
+    }
+    create_segment(storage, &folder.join(WAL_FOLDER), origin, 0).map_err(|error| match error {
+        CreateError::Unnamed(error) | CreateError::Unsynced(error) => failed(error),
     })
 }
 
@@ -120,22 +117,17 @@ fn go_on(
     options: &LogOptions,
     now: Timestamp,
 ) -> Result<Position, LogError> {
-    let folder = reader.folder().to_owned();
     if reader.origin() != options.origin {
         let (found, expected) = (reader.origin().to_owned(), options.origin.clone());
-        return Err(LogError::OtherOrigin {
-            folder,
-            found,
-            expected,
-        });
+        return Err(LogError::OtherOrigin { found, expected });
     }
     let end = reader.end()?;
-    let path = folder
-        .join(WAL_FOLDER)
-        .join(segment::file_name(end.segment));
-    let file = storage.open(&path).map_err(failed("open", &path))?;
+    let wal_folder = reader.folder().join(WAL_FOLDER);
+    let file = storage.open(&wal_folder.join(segment::file_name(end.segment)));
+    let file = file.map_err(failed("open the last segment"))?;
     let mut position = Position {
         file: file.into(),
+        salt: end.salt,
         offset: end.offset,
         next_index: end.next_index,
         first_index: end.segment,
@@ -146,9 +138,10 @@ fn go_on(
             dropped_bytes: end.torn_bytes,
             segment: end.segment,
         };
-        recover(&mut position, recovery).map_err(failed("recover", &path))?;
+        recover(&mut position, recovery).map_err(failed("recover the last segment"))?;
     }
-    position.file.sync().map_err(failed("sync", &path))?;
+    let synced = position.file.sync();
+    synced.map_err(failed("sync the last segment"))?;
     Ok(position)
 }
 
@@ -158,30 +151,23 @@ fn go_on(
 fn recover(position: &mut Position, recovery: Recovery) -> io::Result<()> {
     let mut frame = Vec::new();
     let payload = Entry::Recovery(recovery).encode();
-    segment::encode_frame(position.next_index, &payload, &mut frame);
+    segment::encode_frame(position.salt, position.next_index, &payload, &mut frame);
     write_whole(&*position.file, &frame, position.offset)?;
     position.offset = position.offset.saturating_add(frame.len() as u64);
     position.next_index = position.next_index.saturating_add(1);
     position.file.truncate(position.offset)
 }
 
-fn lock_failed(folder: &Path, error: LockError) -> LogError {
+fn lock_failed(error: LockError) -> LogError {
     let holder = match error {
         LockError::Held(Some(pid)) => format!("pid {pid}"),
         LockError::Held(None) => "pid unknown".to_owned(),
-        LockError::Io(error) => return failed("lock", folder)(error),
+        LockError::Io(error) => return failed("lock it")(error),
+        LockError::Moved => return LogError::Moved,
     };
-    LogError::InUse {
-        folder: folder.to_owned(),
-        holder,
-    }
+    LogError::InUse { holder }
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError + use<> {
-    let path = path.to_owned();
-    move |source| LogError::Io {
-        action,
-        path,
-        source,
-    }
+fn failed(action: &'static str) -> impl Fn(io::Error) -> LogError {
+    move |source| LogError::Io { action, source }
 }

@@ -57,13 +57,10 @@ impl Progress {
     /// Whether anything may be appended.
     ///
     /// # Errors
-    /// Poisoned, closed, or the disk stands still.
+    /// Poisoned, or the disk stands still.
     pub(super) fn check(&self) -> Result<(), AppendError> {
         if let Some(poison) = self.poison.get() {
             return Err(poison.clone());
-        }
-        if self.closing.load(Ordering::SeqCst) {
-            return Err(AppendError::closed());
         }
         if self.stalled.load(Ordering::SeqCst) {
             return Err(timed_out());
@@ -147,8 +144,7 @@ impl Progress {
         self.poison.get().is_some()
     }
 
-    /// Refuses what comes from now on, asks for the last sync and waits for it. `false`: the sync
-    /// thread does not answer.
+    /// Asks for the last sync and waits for it. `false`: the sync thread does not answer.
     pub(super) fn close(&self) -> bool {
         self.closing.store(true, Ordering::SeqCst);
         let mut ended = self.gate.lock();
@@ -156,17 +152,6 @@ impl Progress {
         let limit = Duration::from_millis(CLOSE_WAIT_MAX_MS);
         self.done.wait_while_for(&mut ended, |ended| !*ended, limit);
         *ended
-    }
-
-    /// What closing came to, for a log whose entries end at an index.
-    ///
-    /// # Errors
-    /// The poison, or a timeout, when not all of them are durable.
-    pub(super) fn closed(&self, end: u64) -> Result<(), AppendError> {
-        if self.durable() >= end {
-            return Ok(());
-        }
-        Err(self.poison.get().cloned().unwrap_or_else(timed_out))
     }
 
     /// The sync thread has ended.

@@ -50,20 +50,20 @@ pub struct TornTail {
     pub bytes: u64,
 }
 
-/// Why a log cannot be read.
+/// Why a log cannot be read. Paths begin in the log folder, which no message names: the caller has.
 #[derive(Debug, thiserror::Error)]
 pub enum LogReadError {
     /// A blob is missing or damaged.
     #[error(transparent)]
     Blob(#[from] BlobError),
     /// The folder has nothing in it.
-    #[error("`{0}` is empty: no log has been written there")]
-    Empty(PathBuf),
+    #[error("the folder is empty: no log has been written there")]
+    Empty,
     /// The folder could not be read.
-    #[error("cannot read `{path}`: {source}")]
+    #[error("cannot read {what}")]
     Io {
-        /// Which folder.
-        path: PathBuf,
+        /// The folder, or the one of the segments in it.
+        what: &'static str,
         /// What the operating system said.
         source: io::Error,
     },
@@ -76,25 +76,20 @@ pub enum LogReadError {
         first_index: u64,
     },
     /// There is no such folder.
-    #[error("there is no folder `{0}`")]
-    Missing(PathBuf),
+    #[error("there is no such folder")]
+    Missing,
     /// A segment is missing, or one begins before the one before it ends.
-    #[error(
-        "the log in `{folder}` has no segment that begins with entry {index}; restore \
-         `{WAL_FOLDER}` from a copy"
-    )]
+    #[error("no segment begins with entry {index}; restore `{WAL_FOLDER}` from a copy")]
     MissingSegment {
-        /// The log folder's `wal`.
-        folder: PathBuf,
         /// The first entry that is missing.
         index: u64,
     },
     /// The folder has other things in it, and no log.
-    #[error("`{0}` is not a log folder: it has no folder `{WAL_FOLDER}`")]
-    NotALog(PathBuf),
+    #[error("not a log folder: it has other files and no folder `{WAL_FOLDER}`")]
+    NotALog,
     /// There is a log folder without a single segment.
-    #[error("the log in `{0}` has no segments; restore `{WAL_FOLDER}` from a copy")]
-    NoSegments(PathBuf),
+    #[error("the log has no segments; restore `{WAL_FOLDER}` from a copy")]
+    NoSegments,
     /// A segment belongs to another log.
     #[error("`{path}` belongs to the log `{found}`, not to `{expected}`; move it away")]
     Origin {
@@ -106,7 +101,7 @@ pub enum LogReadError {
         expected: String,
     },
     /// A segment is damaged, unreadable or of another version.
-    #[error("segment `{path}`: {source}")]
+    #[error("segment `{path}`")]
     Segment {
         /// Which file.
         path: PathBuf,
@@ -114,8 +109,8 @@ pub enum LogReadError {
         source: SegmentError,
     },
     /// More than [`SEGMENTS_MAX`].
-    #[error("`{0}` has more than {SEGMENTS_MAX} segments")]
-    TooManySegments(PathBuf),
+    #[error("more than {SEGMENTS_MAX} segments")]
+    TooManySegments,
     /// A segment that is not the last ends within an entry.
     #[error(
         "segment `{path}` is cut off at byte {offset}, and others follow it; restore it from a copy"
@@ -136,6 +131,8 @@ pub enum LogReadError {
 pub(super) struct End {
     /// The first index of the last segment.
     pub(super) segment: u64,
+    /// Its salt.
+    pub(super) salt: u32,
     /// Where in it the last whole entry ends.
     pub(super) offset: u64,
     /// The index that comes next.
@@ -159,8 +156,9 @@ impl LogReader {
     /// or a first segment that cannot be read.
     pub fn open(folder: &Path) -> Result<Self, LogReadError> {
         let first = list(folder)?.first().copied().unwrap_or(0);
-        let path = folder.join(WAL_FOLDER).join(segment::file_name(first));
-        let scan = open_segment(&path).map_err(|source| LogReadError::Segment { path, source })?;
+        let path = segment_path(first);
+        let scan = open_segment(&folder.join(&path))
+            .map_err(|source| LogReadError::Segment { path, source })?;
         let origin = scan.header().origin.clone();
         Ok(Self {
             folder: folder.to_owned(),
@@ -214,6 +212,7 @@ impl LogReader {
         let last = entries.current.as_ref().map(|current| &current.scan);
         Ok(End {
             segment: last.map_or(0, |scan| scan.header().first_index),
+            salt: last.map_or(0, |scan| scan.header().salt),
             offset: last.map_or(0, Scan::offset),
             next_index: entries.next_index,
             torn_bytes: self.torn_tail().map_or(0, |torn| torn.bytes),
@@ -254,15 +253,12 @@ impl Entries<'_> {
         let Some(first_index) = self.segments.as_mut().and_then(Iterator::next) else {
             return Ok(false);
         };
-        let folder = self.reader.folder.join(WAL_FOLDER);
         if first_index != self.next_index {
-            return Err(LogReadError::MissingSegment {
-                folder,
-                index: self.next_index,
-            });
+            let index = self.next_index;
+            return Err(LogReadError::MissingSegment { index });
         }
-        let path = folder.join(segment::file_name(first_index));
-        let opened = open_segment(&path);
+        let path = segment_path(first_index);
+        let opened = open_segment(&self.reader.folder.join(&path));
         let scan = opened.map_err(|source| LogReadError::Segment {
             path: path.clone(),
             source,
@@ -338,19 +334,19 @@ impl Iterator for Entries<'_> {
 
 /// The first indexes of the segments in a log folder, ascending; at least one.
 pub(super) fn list(folder: &Path) -> Result<Vec<u64>, LogReadError> {
-    let failed = |path: &Path, source: io::Error| LogReadError::Io {
-        path: path.to_owned(),
+    let failed = |source| LogReadError::Io {
+        what: "its folder `wal`",
         source,
     };
-    let wal_folder = folder.join(WAL_FOLDER);
-    let files = match fs::read_dir(&wal_folder) {
+    let files = match fs::read_dir(folder.join(WAL_FOLDER)) {
         Ok(files) => files,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_log(folder)),
-        Err(source) => return Err(failed(&wal_folder, source)),
+        Err(source) => return Err(failed(source)),
     };
     let mut segments = Vec::new();
     for file in files {
-        let path = file.map_err(|source| failed(&wal_folder, source))?.path();
+        let name = file.map_err(failed)?.file_name();
+        let path = Path::new(WAL_FOLDER).join(name);
         if path
             .extension()
             .is_none_or(|extension| extension != segment::EXTENSION)
@@ -361,11 +357,11 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>, LogReadError> {
         let first_index = name.and_then(segment::first_index_of);
         segments.push(first_index.ok_or(LogReadError::UnknownName(path))?);
         if segments.len() > SEGMENTS_MAX {
-            return Err(LogReadError::TooManySegments(wal_folder));
+            return Err(LogReadError::TooManySegments);
         }
     }
     if segments.is_empty() {
-        return Err(LogReadError::NoSegments(folder.to_owned()));
+        return Err(LogReadError::NoSegments);
     }
     segments.sort_unstable();
     // A folder that changes while it is listed may show a name twice.
@@ -376,16 +372,19 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>, LogReadError> {
 /// What a folder without `wal` is.
 fn no_log(folder: &Path) -> LogReadError {
     match fs::read_dir(folder).map(|mut files| files.next().is_none()) {
-        Ok(true) => LogReadError::Empty(folder.to_owned()),
-        Ok(false) => LogReadError::NotALog(folder.to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            LogReadError::Missing(folder.to_owned())
-        }
+        Ok(true) => LogReadError::Empty,
+        Ok(false) => LogReadError::NotALog,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => LogReadError::Missing,
         Err(source) => LogReadError::Io {
-            path: folder.to_owned(),
+            what: "the folder",
             source,
         },
     }
+}
+
+/// Where in a log folder the segment is that begins with an index.
+fn segment_path(first_index: u64) -> PathBuf {
+    Path::new(WAL_FOLDER).join(segment::file_name(first_index))
 }
 
 fn open_segment(path: &Path) -> Result<Scan<File>, SegmentError> {

@@ -7,20 +7,25 @@
 //!           8   2  version      1
 //!          10   2  origin size  1 to 255
 //!          12   8  first index
-//!          20   n  origin       UTF-8
-//!        20+n   4  CRC-32 (IEEE) of all that is before it
+//!          20   4  salt         random
+//!          24   n  origin       UTF-8
+//!        24+n   4  CRC-32 (IEEE) of all that is before it
 //!
 //! frame     0   4  magic        ff 4b 57 fe
 //!           4   4  payload size 1 to 65,535
 //!           8   8  index        one more than that of the frame before
-//!          16   4  CRC-32 (IEEE) of payload size, index and payload, in this order
+//!          16   4  CRC-32 (IEEE) of salt, payload size, index and payload, in this order
 //!          20   n  payload
 //! ```
 //! All numbers are big-endian. The header is written before the file gets its name, so that a
 //! segment without a whole header is damaged, never torn.
 //!
-//! The magic holds two bytes that no UTF-8 text can: whoever writes a request's header cannot make
-//! a payload that looks like a frame, and so cannot pass a torn tail off as corruption.
+//! A torn tail is told from corruption by whether a whole frame is behind the damage, and parts of
+//! a payload are a client's choice: 16 bytes in a row are, in an IPv6 address. The salt is what
+//! keeps a client from writing a payload that holds a whole frame, and so from passing a torn tail
+//! off as corruption: who does not know it guesses the checksum, one time in 4 GiB. It also tells
+//! this segment's frames from those of a deleted one whose blocks the disk gives back. It protects
+//! from nobody who can read the log.
 
 mod scan;
 
@@ -37,11 +42,13 @@ pub const SEGMENT_MAX_BYTES: u64 = 64 << 20;
 pub const ORIGIN_MAX_BYTES: usize = 255;
 /// The size of a frame without its payload.
 pub(super) const FRAME_HEAD_BYTES: usize = 20;
+/// The smallest frame: a payload has at least one byte.
+const FRAME_MIN_BYTES: usize = FRAME_HEAD_BYTES + 1;
 /// The largest frame.
 pub(super) const FRAME_MAX_BYTES: usize = FRAME_HEAD_BYTES + ENTRY_MAX_BYTES;
 
 const HEADER_MAGIC: [u8; 8] = *b"KWLOG\xff\xfe\n";
-const HEADER_FIXED_BYTES: usize = 20;
+const HEADER_FIXED_BYTES: usize = 24;
 const CRC_BYTES: usize = 4;
 const VERSION: u16 = 1;
 const FRAME_MAGIC: [u8; 4] = *b"\xffKW\xfe";
@@ -53,6 +60,8 @@ pub(super) struct Header {
     pub(super) origin: String,
     /// The index of its first entry.
     pub(super) first_index: u64,
+    /// What the checksums of its frames begin with. No client may know or guess it.
+    pub(super) salt: u32,
 }
 
 /// Why a segment cannot be used.
@@ -84,7 +93,7 @@ pub enum SegmentError {
     #[error("it uses the last index that there is; start a new log")]
     IndexesUsedUp,
     /// It could not be read.
-    #[error("cannot be read: {0}")]
+    #[error("it cannot be read")]
     Io(#[from] io::Error),
     /// The file does not start as a segment does.
     #[error("not a segment of a keyward log")]
@@ -114,19 +123,21 @@ impl Header {
         bytes.extend(VERSION.to_be_bytes());
         bytes.extend(size.to_be_bytes());
         bytes.extend(self.first_index.to_be_bytes());
+        bytes.extend(self.salt.to_be_bytes());
         bytes.extend(self.origin.as_bytes());
         bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
         bytes
     }
 }
 
-/// Appends a frame to a buffer. The payload's size is the caller's to check.
-pub(super) fn encode_frame(index: u64, payload: &[u8], out: &mut Vec<u8>) {
+/// Appends a frame of a segment with a salt to a buffer. The payload's size is the caller's to
+/// check.
+pub(super) fn encode_frame(salt: u32, index: u64, payload: &[u8], out: &mut Vec<u8>) {
     let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend(FRAME_MAGIC);
     out.extend(size.to_be_bytes());
     out.extend(index.to_be_bytes());
-    out.extend(frame_crc(size, index, payload).to_be_bytes());
+    out.extend(frame_crc(salt, size, index, payload).to_be_bytes());
     out.extend(payload);
 }
 
@@ -145,13 +156,12 @@ pub(super) fn first_index_of(name: &str) -> Option<u64> {
 /// The last part of a segment's file name.
 pub(super) const EXTENSION: &str = "wal";
 
-fn frame_crc(size: u32, index: u64, payload: &[u8]) -> u32 {
-    let mut head = [0; 12];
-    let (size_part, index_part) = head.split_at_mut(4);
-    size_part.copy_from_slice(&size.to_be_bytes());
-    index_part.copy_from_slice(&index.to_be_bytes());
+fn frame_crc(salt: u32, size: u32, index: u64, payload: &[u8]) -> u32 {
+    let [a, b, c, d] = salt.to_be_bytes();
+    let [e, f, g, h] = size.to_be_bytes();
     let mut crc = crc32fast::Hasher::new();
-    crc.update(&head);
+    crc.update(&[a, b, c, d, e, f, g, h]);
+    crc.update(&index.to_be_bytes());
     crc.update(payload);
     crc.finalize()
 }

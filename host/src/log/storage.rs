@@ -2,10 +2,16 @@
 //! of them fail.
 
 use std::fmt::Debug;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// What the owner of a log's file may do with it. Nobody else may do anything: requests and key
+/// records are not for everyone's eyes.
+pub(super) const FILE_MODE: u32 = 0o600;
+/// What the owner of a log's folder may do with it, and nobody else.
+const FOLDER_MODE: u32 = 0o700;
 
 /// Where files are made. Implementations are used by many threads at once.
 ///
@@ -17,12 +23,18 @@ pub(super) trait Storage: Debug + Send + Sync {
     /// Opens a file that is there for writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn StoredFile>>;
 
+    /// Returns when the bytes of a file that is there outlive a power cut. It may be read-only.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+
     /// Gives a file another name on the same file system, atomically. The name outlives a power cut
     /// after [`Storage::sync_folder`] only.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Returns when the names in a folder outlive a power cut.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// A number that no client can guess.
+    fn salt(&self) -> io::Result<u32>;
 }
 
 /// A file open for writing.
@@ -57,6 +69,7 @@ impl Storage for RealStorage {
             .write(true)
             .create(true)
             .truncate(true)
+            .mode(FILE_MODE)
             .open(path)?;
         Ok(Box::new(RealFile(file)))
     }
@@ -67,12 +80,21 @@ impl Storage for RealStorage {
         )))
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        // Bytes are synced whoever wrote them, with any handle to the file.
+        File::open(path)?.sync_data()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    fn salt(&self) -> io::Result<u32> {
+        getrandom::u32().map_err(|error| io::Error::other(error.to_string()))
     }
 }
 
@@ -117,12 +139,43 @@ pub(super) fn write_whole(file: &dyn StoredFile, bytes: &[u8], offset: u64) -> i
     }
 }
 
-/// Makes a folder unless it is there. A new one outlives a power cut.
+/// Makes a folder unless it is there, for the owner only. A new one outlives a power cut.
 pub(super) fn make_folder(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
-    match fs::create_dir(folder) {
-        Ok(()) => storage.sync_folder(folder.parent().unwrap_or(folder)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+    if make_unsynced_folder(folder)? {
+        storage.sync_folder(parent(folder))?;
+    }
+    Ok(())
+}
+
+/// [`make_folder`] of a folder and of all that it is in.
+pub(super) fn make_folders(storage: &dyn Storage, folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|path| {
+        // The empty path is the working folder.
+        !path.as_os_str().is_empty() && !path.is_dir()
+    });
+    let mut missing: Vec<&Path> = missing.collect();
+    while let Some(outermost) = missing.pop() {
+        make_folder(storage, outermost)?;
+    }
+    Ok(())
+}
+
+/// Makes a folder for the owner only; `false` when it is there. The name of a new one does not yet
+/// outlive a power cut.
+pub(super) fn make_unsynced_folder(folder: &Path) -> io::Result<bool> {
+    match DirBuilder::new().mode(FOLDER_MODE).create(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// The folder that a path is in.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
     }
 }
 

@@ -10,6 +10,7 @@ use super::*;
 
 mod crash;
 mod faults;
+mod folder;
 mod stalls;
 
 pub(super) const ORIGIN: &str = "keyward.example/test";
@@ -81,6 +82,13 @@ pub(super) fn put_blob(log: &Log, bytes: &[u8]) -> Result<Digest, AppendError> {
     log.put_blob(digest, || bytes).map(|()| digest)
 }
 
+/// An error with its causes, as the command prints it.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<_> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
 /// The recoveries among some entries.
 pub(super) fn recoveries(entries: &[Vec<u8>]) -> Vec<Recovery> {
     let decoded = entries.iter().filter_map(|entry| Entry::decode(entry).ok());
@@ -138,11 +146,6 @@ fn a_log_on_the_real_disk_keeps_entries_and_blobs() {
         log.append(b"one").unwrap().durability(),
         Durability::Durable
     );
-    log.close().unwrap();
-    assert_eq!(
-        log.append(b"two").unwrap_err().kind(),
-        AppendErrorKind::Closed
-    );
     drop(log);
     let reader = LogReader::open(dir.path()).unwrap();
     assert_eq!(reader.origin(), ORIGIN);
@@ -155,10 +158,8 @@ fn a_log_on_the_real_disk_keeps_entries_and_blobs() {
 fn a_second_writer_is_refused_by_name() {
     let test = Test::new();
     let log = test.open().unwrap();
-    let folder = test.folder();
     let expected = format!(
-        "log folder `{}` is in use by another keyward process (pid {})",
-        folder.display(),
+        "in use by another keyward process (pid {})",
         std::process::id()
     );
     assert_eq!(test.open().unwrap_err().to_string(), expected);
@@ -340,9 +341,7 @@ fn a_log_is_not_begun_among_other_things() {
     std::fs::create_dir(test.folder()).unwrap();
     std::fs::write(test.folder().join("holiday.jpg"), "").unwrap();
     let error = test.open().unwrap_err();
-    assert!(
-        matches!(error, LogError::Read(LogReadError::NotALog(folder)) if folder == test.folder())
-    );
+    assert!(matches!(error, LogError::Read(LogReadError::NotALog)));
     assert!(!test.folder().join("wal").exists());
 }
 
@@ -353,7 +352,7 @@ fn a_log_whose_segments_are_gone_is_not_begun_again() {
     std::fs::remove_file(test.segment(0)).unwrap();
     assert!(matches!(
         test.open(),
-        Err(LogError::Read(LogReadError::NoSegments(_)))
+        Err(LogError::Read(LogReadError::NoSegments))
     ));
 }
 
@@ -368,19 +367,17 @@ fn a_segment_deleted_under_a_running_log_is_noticed() {
     assert_eq!(log.append(b"two").unwrap_err(), error);
     assert_eq!(put_blob(&log, b"blob").unwrap_err(), error);
     assert_eq!(log.sync().unwrap_err(), error);
-    assert_eq!(log.close().unwrap_err(), error);
 }
 
 #[test]
-fn a_log_is_shared_by_threads_and_closed_by_any() {
+fn a_log_is_shared_by_threads_and_dropped_by_any() {
     fn shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
     let test = Test::new();
     let log = test.open().unwrap();
     shared(&log);
-    thread::scope(|scope| scope.spawn(|| log.close()).join().unwrap()).unwrap();
-    assert_eq!(
-        log.append(b"one").unwrap_err().kind(),
-        AppendErrorKind::Closed
-    );
-    log.close().unwrap();
+    log.append(b"one").unwrap();
+    thread::spawn(move || drop(log)).join().unwrap();
+    let path = test.segment(0);
+    let written = path.metadata().unwrap().len();
+    assert_eq!(test.storage.durable_bytes(&path), written);
 }

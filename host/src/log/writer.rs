@@ -12,10 +12,10 @@
 //! | cutting back | poisoned |
 //! | making the next segment, before it is named | the entry is refused, the next one tries again |
 //! | any sync, of a file or a folder | poisoned, never tried again |
-//! | the segment was deleted | poisoned |
+//! | the segment was deleted, or the folder `wal` moved or replaced | poisoned |
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use super::blob::{BlobError, BlobStore};
 use super::entry::ENTRY_MAX_BYTES;
 use super::error::AppendError;
+use super::lock::FolderLock;
 use super::progress::Progress;
 use super::segment::{self, FRAME_HEAD_BYTES, Header};
 use super::storage::{Storage, StoredFile, temporary, write_whole};
@@ -45,6 +46,8 @@ pub(super) struct Writer {
     appender: Mutex<Appender>,
     blobs: BlobStore,
     progress: Progress,
+    // Last: the folder is another's to write when everything else has ended, the sync thread too.
+    lock: FolderLock,
 }
 
 /// What a writer begins with.
@@ -56,6 +59,7 @@ pub(super) struct Start {
     pub(super) segment_max_bytes: u64,
     pub(super) blobs: BlobStore,
     pub(super) position: Position,
+    pub(super) lock: FolderLock,
 }
 
 /// Where the next entry goes.
@@ -63,6 +67,8 @@ pub(super) struct Start {
 pub(super) struct Position {
     /// The last segment.
     pub(super) file: Arc<dyn StoredFile>,
+    /// Its salt.
+    pub(super) salt: u32,
     /// Where its last whole entry ends.
     pub(super) offset: u64,
     /// The index of the next entry.
@@ -96,6 +102,7 @@ impl Writer {
                 must_rotate: false,
                 frame: Vec::new(),
             }),
+            lock: start.lock,
         }
     }
 
@@ -137,18 +144,8 @@ impl Writer {
         self.progress.wait_durable(end)
     }
 
-    /// Refuses what comes and makes durable what there is.
-    pub(super) fn close(&self) -> Result<(), AppendError> {
-        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
-        self.progress.close();
-        let appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
-        let end = appender.position.next_index;
-        drop(appender);
-        self.progress.closed(end)
-    }
-
-    /// [`Writer::close`] for one who cannot do anything about a failure. `false`: the sync thread
-    /// has not ended.
+    /// Makes durable what there is, if it can be, and ends the sync thread. `false`: that has not
+    /// ended.
     pub(super) fn end(&self) -> bool {
         self.progress.close()
     }
@@ -202,6 +199,15 @@ impl Writer {
     }
 
     fn sync_segment(&self, file: &dyn StoredFile) -> Result<(), AppendError> {
+        match self.lock.is_in_place() {
+            Ok(true) => {}
+            Ok(false) => {
+                return Err(self
+                    .progress
+                    .poison("its folder `wal` was moved or replaced"));
+            }
+            Err(error) => return Err(self.sync_failed(&error)),
+        }
         match file.links() {
             Ok(0) => return Err(self.progress.poison("its segment was deleted")),
             Ok(_) => {}
@@ -230,7 +236,7 @@ impl Writer {
             )
         })?;
         frame.clear();
-        segment::encode_frame(index, payload, frame);
+        segment::encode_frame(position.salt, index, payload, frame);
         if let Err(error) = write_whole(&*position.file, frame, position.offset) {
             return Err(self.cut_back(position, &error));
         }
@@ -256,12 +262,8 @@ impl Writer {
         self.sync_segment(&*appender.position.file)?;
         let first_index = appender.position.next_index;
         self.progress.advance(first_index);
-        let header = Header {
-            origin: self.origin.clone(),
-            first_index,
-        };
         appender.must_rotate = true;
-        match create_segment(&*self.storage, &self.wal_folder, &header) {
+        match create_segment(&*self.storage, &self.wal_folder, &self.origin, first_index) {
             Ok(position) => {
                 appender.position = position;
                 appender.must_rotate = false;
@@ -309,15 +311,22 @@ pub(super) enum CreateError {
 /// then durable by name.
 pub(super) fn create_segment(
     storage: &dyn Storage,
-    wal_folder: &std::path::Path,
-    header: &Header,
+    wal_folder: &Path,
+    origin: &str,
+    first_index: u64,
 ) -> Result<Position, CreateError> {
-    let temporary = temporary(wal_folder, header.first_index);
+    let salt = storage.salt().map_err(CreateError::Unnamed)?;
+    let header = Header {
+        origin: origin.to_owned(),
+        first_index,
+        salt,
+    };
+    let temporary = temporary(wal_folder, first_index);
     let bytes = header.encode();
     let file = storage.create(&temporary).map_err(CreateError::Unnamed)?;
     write_whole(&*file, &bytes, 0).map_err(CreateError::Unnamed)?;
     file.sync().map_err(CreateError::Unsynced)?;
-    let path = wal_folder.join(segment::file_name(header.first_index));
+    let path = wal_folder.join(segment::file_name(first_index));
     storage
         .rename(&temporary, &path)
         .map_err(CreateError::Unnamed)?;
@@ -326,9 +335,10 @@ pub(super) fn create_segment(
         .map_err(CreateError::Unsynced)?;
     Ok(Position {
         file: file.into(),
+        salt,
         offset: bytes.len() as u64,
-        next_index: header.first_index,
-        first_index: header.first_index,
+        next_index: first_index,
+        first_index,
     })
 }
 

@@ -5,8 +5,9 @@ use wasmtime::ResourceLimiter;
 
 use super::fault::Stop;
 
-/// The budgets of one policy. Fuel, memory, questions and sizes are deterministic, so that going
-/// over one replays; the deadline is the host's own and does not.
+/// The budgets of one policy, each from [`Limits::LEAST`] to [`Limits::MOST`]. Fuel, memory,
+/// questions and sizes are deterministic, so that going over one replays; the deadline is the
+/// host's own and does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
@@ -28,6 +29,56 @@ pub struct Limits {
     pub obligations: u32,
     /// Wall-clock time of one `evaluate`, in milliseconds.
     pub deadline_ms: u64,
+}
+
+impl Limits {
+    /// The least of each.
+    pub const LEAST: Self = Self {
+        fuel: 1_000,
+        configure_fuel: 1_000,
+        memory_bytes: 1 << 20,
+        questions: 1,
+        answers_bytes: 1 << 10,
+        verdict_bytes: 1 << 10,
+        signals: 0,
+        obligations: 0,
+        deadline_ms: 1,
+    };
+    /// The most of each. A log that claims more is not replayed with it.
+    pub const MOST: Self = Self {
+        fuel: 1_000_000_000,
+        configure_fuel: 100_000_000_000,
+        memory_bytes: 1 << 30,
+        questions: 100_000,
+        answers_bytes: 16 << 20,
+        verdict_bytes: 1 << 20,
+        signals: 256,
+        obligations: 256,
+        deadline_ms: 60_000,
+    };
+
+    /// Whether each is from [`LEAST`](Self::LEAST) to [`MOST`](Self::MOST).
+    #[must_use]
+    pub fn are_in_bounds(&self) -> bool {
+        let numbers = |limits: &Self| {
+            [
+                limits.fuel,
+                limits.configure_fuel,
+                limits.memory_bytes,
+                limits.questions.into(),
+                limits.answers_bytes,
+                limits.verdict_bytes,
+                limits.signals.into(),
+                limits.obligations.into(),
+                limits.deadline_ms,
+            ]
+        };
+        let bounds = numbers(&Self::LEAST).into_iter().zip(numbers(&Self::MOST));
+        numbers(self)
+            .into_iter()
+            .zip(bounds)
+            .all(|(it, (least, most))| (least..=most).contains(&it))
+    }
 }
 
 impl Default for Limits {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wasmtime::Store;
-use wasmtime::component::types::Component as ComponentType;
+use wasmtime::component::types::{Component as ComponentType, ComponentItem};
 use wasmtime::component::{Component, Instance, Linker};
 
 use super::budget::Limits;
@@ -15,7 +15,7 @@ use super::interface::bindings::{Policy as World, PolicyPre};
 use super::interface::{State, add_to_linker};
 use super::settings::{self, SettingProblem};
 use super::snapshot::{self, Instrumented};
-use super::{LoadError, PolicySpec};
+use super::{Inspection, LoadError, PolicySpec};
 use crate::digest::Digest;
 
 /// The largest component, in bytes.
@@ -31,10 +31,11 @@ pub(super) struct Loaded {
 
 /// Loads a policy: component, imports, descriptor, settings, snapshot.
 pub(super) fn load(engine: &Engine, spec: &PolicySpec) -> Result<Loaded, LoadError> {
+    if !spec.limits.are_in_bounds() {
+        return Err(LoadError::Limits);
+    }
     if spec.module.len() > MODULE_MAX_BYTES {
-        return Err(LoadError::Module(format!(
-            "it is larger than {MODULE_MAX_BYTES} bytes"
-        )));
+        return Err(LoadError::Module(too_large()));
     }
     let instrumented = snapshot::instrument(&spec.module);
     let bytes = instrumented
@@ -63,11 +64,36 @@ pub(super) fn load(engine: &Engine, spec: &PolicySpec) -> Result<Loaded, LoadErr
     })
 }
 
-/// Reads the descriptor of a component and checks its imports, without settings.
-pub(super) fn inspect(engine: &Engine, module: &[u8]) -> Result<Descriptor, LoadError> {
+fn too_large() -> String {
+    format!("it is larger than {MODULE_MAX_BYTES} bytes")
+}
+
+/// Reads the descriptor of a component and what it imports, without settings.
+pub(super) fn inspect(engine: &Engine, module: &[u8]) -> Result<Inspection, LoadError> {
+    if module.len() > MODULE_MAX_BYTES {
+        return Err(LoadError::Module(too_large()));
+    }
     let component = compile(engine, module)?;
     check_imports(engine, &component.component_type())?;
-    describe(engine, &link(engine, &component)?, &Limits::default())
+    let descriptor = describe(engine, &link(engine, &component)?, &Limits::default())?;
+    Ok(Inspection {
+        descriptor,
+        imports: imports(engine, &component.component_type()),
+    })
+}
+
+/// The functions that a component imports, `keyward:policy/request@0.1.0 key-scopes`.
+fn imports(engine: &Engine, component: &ComponentType) -> Vec<String> {
+    let mut functions = Vec::new();
+    for (interface, item) in component.imports(&engine.wasm) {
+        if let ComponentItem::ComponentInstance(instance) = item.ty {
+            let exports = instance.exports(&engine.wasm);
+            let names =
+                exports.filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentFunc(_)));
+            functions.extend(names.map(|(name, _)| format!("{interface} {name}")));
+        }
+    }
+    functions
 }
 
 fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component, LoadError> {
@@ -229,7 +255,6 @@ pub(super) fn needs(descriptor: &Descriptor) -> Arc<BTreeSet<Arc<str>>> {
     )
 }
 
-/// Whether every import of a component is one that a policy may have; for tests of the rule.
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -60,6 +60,8 @@ pub struct ReasonTemplate {
 const LIST_MAX: usize = 256;
 /// The most text in a descriptor, in bytes.
 pub(super) const DESCRIPTOR_MAX_BYTES: usize = 256 << 10;
+/// Beginnings of the host's own reasons, which no policy may give.
+const RESERVED: [&str; 5] = ["key.", "log.", "policy.", "registry.", "request."];
 /// The longest name, code or version, in bytes.
 const NAME_MAX_BYTES: usize = 128;
 /// The most parameters of one reason, signal, obligation or fault.
@@ -91,6 +93,15 @@ impl Descriptor {
         if let Some(bad) = names.into_iter().find(|name| !is_name(name)) {
             return Err(format!(
                 "`{bad}` is not a name: 1 to {NAME_MAX_BYTES} letters, digits and `._:+-`"
+            ));
+        }
+        let reserved = |code: &&wit::ReasonTemplate| {
+            RESERVED.iter().any(|prefix| code.code.starts_with(prefix))
+        };
+        if let Some(reason) = given.reasons.iter().find(reserved) {
+            return Err(format!(
+                "the reason `{}` is the host's own; name it otherwise",
+                reason.code
             ));
         }
         let descriptor = Self {

@@ -32,7 +32,7 @@ pub(super) fn fault_of(error: &wasmtime::Error) -> Fault {
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Fault::new(FaultKind::OutOfFuel, "its fuel was used up"),
         Some(Trap::Interrupt) => Fault::new(FaultKind::Deadline, "the host's deadline ended it"),
-        Some(trap) => Fault::new(FaultKind::Trap, trap.to_string()),
+        Some(trap) => Fault::new(FaultKind::Trap, words_of(*trap)),
         None if error
             .chain()
             .any(|cause| cause.to_string().contains(HOSTCALL_FUEL)) =>
@@ -44,7 +44,23 @@ pub(super) fn fault_of(error: &wasmtime::Error) -> Fault {
         }
         // What is left is the canonical ABI refusing what the guest returned: bad UTF-8, a
         // pointer out of bounds, a discriminant that does not exist.
-        None => Fault::new(FaultKind::Contract, format!("returned bad data: {error}")),
+        None => Fault::new(FaultKind::Contract, "returned bad data"),
+    }
+}
+
+/// A trap in words of our own: those of the engine may change with its version, and records are
+/// compared for years.
+const fn words_of(trap: Trap) -> &'static str {
+    match trap {
+        Trap::StackOverflow => "call stack exhausted",
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => "memory access out of bounds",
+        Trap::TableOutOfBounds => "table access out of bounds",
+        Trap::IndirectCallToNull | Trap::BadSignature => "indirect call of no such function",
+        Trap::IntegerOverflow => "integer overflow",
+        Trap::IntegerDivisionByZero => "integer division by zero",
+        Trap::BadConversionToInteger => "bad conversion to integer",
+        Trap::UnreachableCodeReached => "unreachable",
+        _ => "trapped",
     }
 }
 

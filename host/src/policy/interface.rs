@@ -37,8 +37,9 @@ pub trait Answers: Send {
 
 /// What an instance's store holds: who answers, what was asked, what is left of the budgets.
 pub(super) struct State {
-    /// `None` outside `evaluate`: neither `describe` nor `configure` may ask.
     answers: Option<Box<dyn Answers>>,
+    /// Whether the policy may ask: only in `evaluate`, not in `describe` and `configure`.
+    is_open: bool,
     needs: Arc<BTreeSet<Arc<str>>>,
     trace: Trace,
     questions_left: u32,
@@ -53,6 +54,7 @@ impl State {
     pub(super) fn new(limits: &Limits, needs: Arc<BTreeSet<Arc<str>>>) -> Self {
         Self {
             answers: None,
+            is_open: false,
             needs,
             trace: Trace::default(),
             questions_left: limits.questions,
@@ -61,9 +63,30 @@ impl State {
         }
     }
 
-    /// From here on, questions are answered.
-    pub(super) fn open(&mut self, answers: Box<dyn Answers>) {
+    /// Says who answers. The policy may not ask yet.
+    pub(super) fn answer_by(&mut self, answers: Box<dyn Answers>) {
         self.answers = Some(answers);
+    }
+
+    /// From here on, the policy may ask.
+    pub(super) const fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    /// Asks for an attribute on the policy's behalf: counted and noted like its own questions.
+    pub(super) fn ask_attribute(&mut self, name: &Arc<str>) -> Result<Answer, Stop> {
+        self.ask(Question::Attribute(Arc::clone(name)))
+    }
+
+    /// A question of the policy's own.
+    fn guest_asks(&mut self, question: Question) -> Result<Answer, Stop> {
+        if !self.is_open {
+            let name = question.name();
+            return Err(Stop::Contract(format!(
+                "called `{name}` outside `evaluate`"
+            )));
+        }
+        self.ask(question)
     }
 
     pub(super) fn into_trace(self) -> Trace {
@@ -71,9 +94,10 @@ impl State {
     }
 
     fn ask(&mut self, question: Question) -> Result<Answer, Stop> {
-        let answers = self.answers.as_mut().ok_or_else(|| {
-            Stop::Contract(format!("called `{}` outside `evaluate`", question.name()))
-        })?;
+        let answers = self
+            .answers
+            .as_mut()
+            .ok_or_else(|| Stop::Contract("nobody answers".to_owned()))?;
         self.questions_left = self
             .questions_left
             .checked_sub(1)
@@ -104,7 +128,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     let request = &mut functions;
     request.func_wrap("reached", |mut store: Store<'_>, (instant,): (i64,)| {
         let question = Question::Reached(Timestamp::from_millis(instant));
-        Ok((flag(&store.data_mut().ask(question)?)?,))
+        Ok((flag(&store.data_mut().guest_asks(question)?)?,))
     })?;
     plain(request, "now", || Question::Now, instant)?;
     plain(
@@ -191,7 +215,7 @@ where
     (R,): ComponentNamedList + Lower,
 {
     instance.func_wrap(name, move |mut store: Store<'_>, (): ()| {
-        Ok((read(&store.data_mut().ask(question())?)?,))
+        Ok((read(&store.data_mut().guest_asks(question())?)?,))
     })
 }
 
@@ -217,7 +241,7 @@ where
             }
             Arc::from(&*name)
         };
-        Ok((read(&store.data_mut().ask(question(name))?)?,))
+        Ok((read(&store.data_mut().guest_asks(question(name))?)?,))
     })
 }
 

@@ -85,7 +85,7 @@ test aaaaaaaaaaaa 1 | key.unknown   | wrong-environment | aaaaaaaaaaaa
 test rrrrrrrrrrrr 1 | key.unknown   | wrong-environment | rrrrrrrrrrrr
 live rrrrrrrrrrrr 1 | key.revoked   |                   | rrrrrrrrrrrr
 live ssssssssssss 1 | key.suspended |                   | ssssssssssss
-id not-an-id        | key.unknown   | unknown-id        | not-an-id
+id not-an-id        | key.unknown   | unknown-id        |
 id xxxxxxxxxxxx     | key.unknown   | unknown-id        | xxxxxxxxxxxx
 id nnnnnnnnnnnn     | key.revoked   |                   | nnnnnnnnnnnn
 id ssssssssssss     | key.suspended |                   | ssssssssssss";

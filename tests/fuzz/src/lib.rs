@@ -8,16 +8,27 @@ use keyward::policy::Answers;
 
 /// How deep the toml parser lets inline tables and the parts of a key nest, almost.
 const NESTED_TIMES: usize = 79;
+/// Half of what a thread gets by default: optimised frames are smaller than those of a debug build.
+const STACK_BYTES: usize = 1 << 20;
 /// The most dots of a key in a configuration, one less than its parts.
 const CONFIG_DOTS: usize = 15;
 
-/// A text in which control characters, which no format here takes, stand for deep nesting.
+/// A text in which control characters, which no format here takes, stand for deep nesting: 1 for
+/// lists, 2 for a dotted key, 3 and 4 for tables with dotted keys.
 pub fn nested(text: &str) -> String {
-    let tables = |dots| format!("{{{}a=", "a.".repeat(dots)).repeat(NESTED_TIMES);
-    text.replace('\u{1}', &"[".repeat(NESTED_TIMES))
+    let value = |open: &str, close| [open.repeat(NESTED_TIMES), close].concat();
+    let tables = |dots| format!("{{{}a=", "a.".repeat(dots));
+    let closed = format!("1{}", "}".repeat(NESTED_TIMES));
+    text.replace('\u{1}', &value("[", "]".repeat(NESTED_TIMES)))
         .replace('\u{2}', &"a.".repeat(CONFIG_DOTS))
-        .replace('\u{3}', &tables(CONFIG_DOTS - 1))
-        .replace('\u{4}', &tables(NESTED_TIMES))
+        .replace('\u{3}', &value(&tables(CONFIG_DOTS - 1), closed.clone()))
+        .replace('\u{4}', &value(&tables(NESTED_TIMES), closed))
+}
+
+/// Runs on a thread with little stack, so that what recurses as deep as its input overflows.
+pub fn on_small_stack<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+    thread.spawn(work).unwrap().join().unwrap()
 }
 
 /// JSON as RFC 8785 writes it.
@@ -56,16 +67,20 @@ pub fn header(origin: &str) -> Vec<u8> {
     let mut bytes = b"KWLOG\xff\xfe\n\x00\x01".to_vec();
     bytes.extend((origin.len() as u16).to_be_bytes());
     bytes.extend(0_u64.to_be_bytes());
+    bytes.extend(SALT);
     bytes.extend(origin.as_bytes());
     bytes.extend(crc32fast::hash(&bytes).to_be_bytes());
     bytes
 }
 
+/// What each checksum of the segments made here starts from.
+const SALT: [u8; 4] = [0; 4];
+
 /// An entry as it stands in a segment.
 pub fn frame(index: u64, payload: &[u8]) -> Vec<u8> {
     let size = (payload.len() as u32).to_be_bytes();
     let checked = [&size, &index.to_be_bytes()[..]].concat();
-    let crc = crc32fast::hash(&[&checked, payload].concat()).to_be_bytes();
+    let crc = crc32fast::hash(&[&SALT, &checked[..], payload].concat()).to_be_bytes();
     [b"\xffKW\xfe", &checked[..], &crc, payload].concat()
 }
 

@@ -1,4 +1,4 @@
-//! A configuration is read or refused in full, on the stack of an ordinary thread.
+//! A configuration is read or refused in full, however deep it nests.
 
 #![no_main]
 
@@ -16,5 +16,5 @@ fuzz_target!(|text: &str| {
         }),
         Err(errors) => assert!((1..=PROBLEMS_MAX).contains(&errors.problems.len())),
     };
-    std::thread::spawn(check).join().unwrap();
+    keyward_fuzz::on_small_stack(check);
 });

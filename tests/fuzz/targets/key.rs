@@ -3,21 +3,26 @@
 #![no_main]
 
 use keyward::key::KeyRecord;
-use keyward::key::json::{KeyOptions, read_keys, read_toml};
+use keyward::key::json::{CheckedKey, KeyOptions, read_keys, read_toml};
 use libfuzzer_sys::fuzz_target;
 
 const OPTIONS: KeyOptions = KeyOptions {
     allow_any_network: true,
 };
 
-// A file that begins with `#`, a comment, is TOML; any other is JSON Lines.
+/// A file that begins with `#`, a comment, is TOML; any other is JSON Lines.
+fn read(text: &str) -> Vec<CheckedKey> {
+    let read = match text.strip_prefix('#') {
+        Some(_) => read_toml(text, OPTIONS),
+        None => read_keys(text.as_bytes(), OPTIONS),
+    };
+    read.unwrap_or_default()
+}
+
 fuzz_target!(|text: &str| {
     let text = keyward_fuzz::nested(text);
-    let read = std::thread::spawn(move || match text.strip_prefix('#') {
-        Some(_) => read_toml(&text, OPTIONS),
-        None => read_keys(text.as_bytes(), OPTIONS),
-    });
-    for key in read.join().unwrap().unwrap_or_default() {
+    let keys = keyward_fuzz::on_small_stack(move || read(&text));
+    for key in keys {
         let json = key.record().to_canonical_json();
         assert_eq!(
             KeyRecord::from_canonical_json(&json).as_ref(),

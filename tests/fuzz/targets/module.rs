@@ -20,7 +20,7 @@ fuzz_target!(init: drop(std::panic::take_hook()), |module: &[u8]| {
         limits: Limits { fuel: 100_000, configure_fuel: 1_000_000, ..Limits::default() },
     };
     if let Ok(policy) = Policy::load(&ENGINE, spec) {
-        assert_eq!(inspect(&ENGINE, module).ok().as_ref(), Some(policy.descriptor()));
+        assert_eq!(inspect(&ENGINE, module).unwrap().descriptor, *policy.descriptor());
         let evaluate = || policy.evaluate(Box::new(keyward_fuzz::Nothing));
         assert_eq!(evaluate(), evaluate());
     }

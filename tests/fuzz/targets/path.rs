@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use keyward::route::path::{CanonicalPath, PATH_MAX_BYTES, PathRefusal};
+use keyward::route::path::{CanonicalPath, PATH_MAX_BYTES};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|target: &[u8]| {
@@ -14,12 +14,8 @@ fuzz_target!(|target: &[u8]| {
     assert!(text.starts_with('/') && !text.contains("//") && !text.split('/').any(is_dots));
     assert!(!text.contains(|it: char| it == '\\' || it.is_control()));
     assert_eq!(path.has_parameters(), text.contains(';'));
+    let twice = CanonicalPath::parse(&text.replace('?', "%3f"));
+    assert!(twice.is_err() || twice.as_ref() == Ok(&path));
     let encoded = keyward_fuzz::percent_encoded(text);
-    let is_long = encoded.len() > PATH_MAX_BYTES;
-    let expected = if is_long {
-        Err(PathRefusal::TooLong)
-    } else {
-        Ok(path)
-    };
-    assert_eq!(CanonicalPath::parse(&encoded), expected);
+    assert!(encoded.len() > PATH_MAX_BYTES || CanonicalPath::parse(&encoded) == Ok(path));
 });

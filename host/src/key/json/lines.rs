@@ -10,6 +10,7 @@ use serde::de::IgnoredAny;
 
 use super::members::unknown_members;
 use super::{CheckedKey, KeyFile, KeyOptions, KeyProblems};
+use crate::config::long_key;
 use crate::key::KeyId;
 
 /// The longest line of a JSON Lines file, in bytes, without its line feed.
@@ -41,6 +42,10 @@ pub struct LineProblem {
     /// What is wrong.
     pub error: LineError,
 }
+
+/// The most parts of a dotted name in a TOML file of keys: `key.labels.team` has three. The parser
+/// recurses once for each, in each of its nested tables.
+const KEY_PARTS_MAX: usize = 4;
 
 /// What can be wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -138,6 +143,15 @@ pub fn read_toml(text: &str, options: KeyOptions) -> Result<Vec<CheckedKey>, Lin
         offset: 0,
         line: 1,
     };
+    if let Some(offset) = long_key(text, KEY_PARTS_MAX) {
+        let message = format!("a dotted name has more than {KEY_PARTS_MAX} parts");
+        let column = Some(position.column_of(offset));
+        let line = position.line_of(offset);
+        collected
+            .problems
+            .report(line, LineError::Syntax { column, message });
+        return collected.finish();
+    }
     match toml::from_str::<File>(text) {
         Ok(file) => {
             for table in file.key {

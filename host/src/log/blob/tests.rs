@@ -167,7 +167,7 @@ fn each_step_of_a_put_can_fail_and_be_tried_again() {
 
 #[test]
 fn each_step_of_a_sync_can_fail_and_is_reported() {
-    for step in [Step::Open, Step::Sync, Step::SyncFolder] {
+    for step in [Step::OpenReadOnly, Step::Sync, Step::SyncFolder] {
         for failure in [Failure::Undone, Failure::Done] {
             let test = Test::new();
             test.put(b"abc").unwrap();
@@ -178,6 +178,22 @@ fn each_step_of_a_sync_can_fail_and_is_reported() {
             );
         }
     }
+}
+
+/// As after a restore, or `chmod -R a-w`.
+#[test]
+fn a_blob_that_is_read_only_is_synced_and_not_written_again() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let mut test = Test::new();
+    let digest = test.put(b"abc").unwrap();
+    let path = test.path(&digest);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    let before = fs::metadata(&path).unwrap().ino();
+    test.reopen();
+    test.put(b"abc").unwrap();
+    test.store.sync().unwrap();
+    assert_eq!(test.storage.durable_bytes(&path), 3);
+    assert_eq!(fs::metadata(&path).unwrap().ino(), before);
 }
 
 #[test]

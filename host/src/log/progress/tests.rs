@@ -96,19 +96,10 @@ fn the_sync_thread_is_called_by_writing_waiting_and_closing() {
         progress.ended();
         assert!(closer.join().unwrap());
     });
-    assert_eq!(
-        progress.check().unwrap_err().kind(),
-        AppendErrorKind::Closed
-    );
 }
 
 #[test]
 fn closing_gives_up_on_a_sync_thread_that_does_not_answer() {
     let progress = Progress::new(0);
     assert!(!progress.close());
-    assert_eq!(
-        progress.closed(1).unwrap_err().kind(),
-        AppendErrorKind::Timeout
-    );
-    progress.closed(0).unwrap();
 }

@@ -8,19 +8,19 @@ fn what_is_not_a_log_says_what_it_is() {
     let test = Test::new();
     let folder = test.folder();
     let open = || LogReader::open(&folder);
-    assert!(matches!(open(), Err(LogReadError::Missing(named)) if named == folder));
+    assert!(matches!(open(), Err(LogReadError::Missing)));
     fs::create_dir(&folder).unwrap();
-    assert!(matches!(open(), Err(LogReadError::Empty(named)) if named == folder));
+    assert!(matches!(open(), Err(LogReadError::Empty)));
     fs::write(folder.join("holiday.jpg"), "").unwrap();
-    assert!(matches!(open(), Err(LogReadError::NotALog(named)) if named == folder));
+    assert!(matches!(open(), Err(LogReadError::NotALog)));
     fs::create_dir(folder.join(WAL_FOLDER)).unwrap();
-    assert!(matches!(open(), Err(LogReadError::NoSegments(named)) if named == folder));
+    assert!(matches!(open(), Err(LogReadError::NoSegments)));
     fs::remove_dir(folder.join(WAL_FOLDER)).unwrap();
     fs::write(folder.join(WAL_FOLDER), "").unwrap();
     assert!(matches!(open(), Err(LogReadError::Io { .. })));
     let file = folder.join("holiday.jpg");
     let error = LogReader::open(&file).unwrap_err();
-    assert!(matches!(error, LogReadError::Io { path, .. } if path.starts_with(&file)));
+    assert!(matches!(error, LogReadError::Io { .. }));
 }
 
 #[test]

@@ -1,18 +1,19 @@
 //! Reading a segment from its start to its end, whatever is in it, with one buffer.
 
 use std::io::{self, Read};
+use std::ops::RangeInclusive;
 
 use super::{
-    CRC_BYTES, FRAME_HEAD_BYTES, FRAME_MAGIC, FRAME_MAX_BYTES, HEADER_FIXED_BYTES, HEADER_MAGIC,
-    Header, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError, VERSION, frame_crc,
+    CRC_BYTES, FRAME_HEAD_BYTES, FRAME_MAGIC, FRAME_MAX_BYTES, FRAME_MIN_BYTES, HEADER_FIXED_BYTES,
+    HEADER_MAGIC, Header, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError, VERSION, frame_crc,
 };
 use crate::log::entry::ENTRY_MAX_BYTES;
 
 /// The size of the buffer: room for a few of the largest frames.
 const BUFFER_BYTES: usize = 256 << 10;
-/// How many beginnings of frames are tried behind a damaged one. Chance makes one in 4 GiB; a torn
-/// tail has none that are whole.
-const CANDIDATES_MAX: u32 = 1024;
+/// How many beginnings of frames are tried behind a damaged one. Chance makes one in 4 GiB, and a
+/// client can put some 4,000 into an entry; a torn tail has none that are whole.
+const CANDIDATES_MAX: u32 = 16_384;
 
 /// How a segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ impl<R: Read> Scan<R> {
             header: Header {
                 origin: String::new(),
                 first_index: 0,
+                salt: 0,
             },
             tail: Tail::Clean,
         };
@@ -104,7 +106,8 @@ impl<R: Read> Scan<R> {
     pub(in crate::log) fn next_entry(&mut self) -> Result<Option<u64>, SegmentError> {
         self.payload_bytes = 0;
         self.fill(FRAME_MAX_BYTES)?;
-        let Some(frame) = parse_frame(self.ahead()) else {
+        let whole = Head::parse(self.ahead()).and_then(|head| head.whole(self.header.salt));
+        let Some(frame) = whole else {
             self.tail = self.search_behind_damage()?;
             return Ok(None);
         };
@@ -143,6 +146,7 @@ impl<R: Read> Scan<R> {
     /// Decides what bytes that are not a frame mean: the end, when no frame is behind them.
     fn search_behind_damage(&mut self) -> Result<Tail, SegmentError> {
         let offset = self.offset;
+        let later = self.later_indexes();
         let mut candidates = 0;
         // The damaged one itself has been tried.
         self.advance(1.min(self.ahead().len()));
@@ -151,8 +155,9 @@ impl<R: Read> Scan<R> {
             if self.ahead().is_empty() {
                 break;
             }
-            if self.ahead().starts_with(&FRAME_MAGIC) {
-                if let Some(frame) = parse_frame(self.ahead()) {
+            let head = Head::parse(self.ahead());
+            if let Some(head) = head.filter(|head| later.contains(&head.index)) {
+                if let Some(frame) = head.whole(self.header.salt) {
                     return Err(SegmentError::Corrupt {
                         offset,
                         index_of_next_valid: frame.index,
@@ -172,6 +177,13 @@ impl<R: Read> Scan<R> {
         } else {
             Tail::Torn { offset, bytes }
         })
+    }
+
+    /// The indexes that the entries behind a damaged one can have: each takes room.
+    fn later_indexes(&self) -> RangeInclusive<u64> {
+        let rest = self.unread_bytes.saturating_add(self.ahead().len() as u64);
+        let most = rest / FRAME_MIN_BYTES as u64;
+        self.next_index.saturating_add(1)..=self.next_index.saturating_add(most)
     }
 
     /// The bytes that are read and not yet used.
@@ -220,16 +232,38 @@ struct Frame<'a> {
     payload: &'a [u8],
 }
 
-fn parse_frame(bytes: &[u8]) -> Option<Frame<'_>> {
-    let (head, behind) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
-    let size = u32::from_be_bytes(field(head, 4)?);
-    let payload = behind.get(..usize::try_from(size).ok()?)?;
-    let index = u64::from_be_bytes(field(head, 8)?);
-    let crc = u32::from_be_bytes(field(head, 16)?);
-    let whole = head.starts_with(&FRAME_MAGIC)
-        && (1..=ENTRY_MAX_BYTES).contains(&payload.len())
-        && frame_crc(size, index, payload) == crc;
-    whole.then_some(Frame { index, payload })
+/// What has the form of a frame, and a checksum that is still to be compared.
+struct Head<'a> {
+    index: u64,
+    crc: u32,
+    payload: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    /// The frame that some bytes begin with.
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (head, behind) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
+        let size = usize::try_from(u32::from_be_bytes(field(head, 4)?)).ok()?;
+        if !head.starts_with(&FRAME_MAGIC) || !(1..=ENTRY_MAX_BYTES).contains(&size) {
+            return None;
+        }
+        Some(Self {
+            index: u64::from_be_bytes(field(head, 8)?),
+            crc: u32::from_be_bytes(field(head, 16)?),
+            payload: behind.get(..size)?,
+        })
+    }
+
+    /// The frame, if it is undamaged and of the segment with this salt.
+    fn whole(self, salt: u32) -> Option<Frame<'a>> {
+        let Self {
+            index,
+            crc,
+            payload,
+        } = self;
+        let size = u32::try_from(payload.len()).ok()?;
+        (frame_crc(salt, size, index, payload) == crc).then_some(Frame { index, payload })
+    }
 }
 
 fn parse_header(bytes: &[u8]) -> Option<Header> {
@@ -245,6 +279,7 @@ fn parse_header(bytes: &[u8]) -> Option<Header> {
     Some(Header {
         origin: origin.to_owned(),
         first_index: u64::from_be_bytes(field(bytes, 12)?),
+        salt: u32::from_be_bytes(field(bytes, 20)?),
     })
 }
 

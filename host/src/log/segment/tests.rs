@@ -3,11 +3,13 @@
 use std::io::Read;
 
 use super::*;
+use crate::log::storage::faulty::SALT;
 
 fn header() -> Header {
     Header {
         origin: "keyward.example/a".to_owned(),
         first_index: 7,
+        salt: SALT,
     }
 }
 
@@ -15,7 +17,7 @@ fn header() -> Header {
 fn segment(payloads: &[&[u8]]) -> Vec<u8> {
     let mut bytes = header().encode();
     for (index, payload) in (7..).zip(payloads) {
-        encode_frame(index, payload, &mut bytes);
+        encode_frame(SALT, index, payload, &mut bytes);
     }
     bytes
 }
@@ -64,17 +66,18 @@ fn the_bytes_are_these_for_ever() {
     let bytes = Header {
         origin: "a".to_owned(),
         first_index: 7,
+        salt: SALT,
     }
     .encode();
     assert_eq!(
-        bytes[..21],
-        *b"KWLOG\xff\xfe\n\0\x01\0\x01\0\0\0\0\0\0\0\x07a"
+        bytes[..25],
+        *b"KWLOG\xff\xfe\n\0\x01\0\x01\0\0\0\0\0\0\0\x07\x5e\xed\x5a\x17a"
     );
-    assert_eq!(bytes[21..], crc32fast::hash(&bytes[..21]).to_be_bytes());
+    assert_eq!(bytes[25..], crc32fast::hash(&bytes[..25]).to_be_bytes());
     let mut frame = Vec::new();
-    encode_frame(258, b"abc", &mut frame);
+    encode_frame(SALT, 258, b"abc", &mut frame);
     assert_eq!(frame[..16], *b"\xffKW\xfe\0\0\0\x03\0\0\0\0\0\0\x01\x02");
-    let covered = b"\0\0\0\x03\0\0\0\0\0\0\x01\x02abc";
+    let covered = b"\x5e\xed\x5a\x17\0\0\0\x03\0\0\0\0\0\0\x01\x02abc";
     assert_eq!(frame[16..20], crc32fast::hash(covered).to_be_bytes());
     assert_eq!(frame[20..], *b"abc");
 }
@@ -241,7 +244,7 @@ fn zeros_and_noise_behind_the_last_entry_are_a_torn_tail() {
 
 fn frame(index: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_frame(index, payload, &mut bytes);
+    encode_frame(SALT, index, payload, &mut bytes);
     bytes
 }
 
@@ -249,17 +252,67 @@ fn frame(index: u64, payload: &[u8]) -> Vec<u8> {
 /// than let the file say how long it takes.
 #[test]
 fn the_search_behind_damage_is_limited() {
-    let begin = [&FRAME_MAGIC[..], &0xffff_u32.to_be_bytes()].concat();
-    let bytes = [segment(&[b"one"]), begin.repeat(300_000)].concat();
+    let begin = |index: u64| {
+        let size = 0xffff_u32.to_be_bytes();
+        [&FRAME_MAGIC[..], &size, &index.to_be_bytes()].concat()
+    };
+    let bytes = [segment(&[b"one"]), begin(9).repeat(50_000)].concat();
     assert!(scan(&bytes).1.unwrap_err().starts_with("damaged from byte"));
+    // One that cannot come next costs nothing.
+    let whole = segment(&[b"one"]);
+    for index in [0, 8, 9 + 50_000, u64::MAX] {
+        let tail = begin(index).repeat(50_000);
+        let expected = Tail::Torn {
+            offset: whole.len() as u64,
+            bytes: tail.len() as u64,
+        };
+        assert_eq!(
+            scan(&[&whole[..], &tail].concat()).1,
+            Ok(expected),
+            "{index}"
+        );
+    }
 }
 
-/// Whoever writes a header of a request chooses text in a payload, never these bytes.
+/// Whoever chooses a payload, 16 bytes of an IPv6 address among it, does not know the salt.
 #[test]
-fn no_text_holds_the_beginning_of_a_frame() {
-    assert!(std::str::from_utf8(&FRAME_MAGIC).is_err());
-    for byte in [FRAME_MAGIC[0], FRAME_MAGIC[3]] {
-        assert!((0..=255).all(|next| std::str::from_utf8(&[byte, next]).is_err()));
+fn a_payload_that_imitates_a_frame_is_no_frame() {
+    let whole = segment(&[b"one"]);
+    for salt in [0, 1, SALT ^ 1, SALT.swap_bytes(), u32::MAX] {
+        let mut imitated = Vec::new();
+        encode_frame(salt, 9, b"not an entry", &mut imitated);
+        let torn = frame(8, &[b"a header ", &imitated[..], b" and more"].concat());
+        let cut = torn.len() - 1;
+        let expected = Tail::Torn {
+            offset: whole.len() as u64,
+            bytes: cut as u64,
+        };
+        let bytes = [&whole[..], &torn[..cut]].concat();
+        assert_eq!(scan(&bytes).1, Ok(expected), "salt {salt:x}");
+    }
+}
+
+/// As when a disk gives back the blocks of a deleted segment.
+#[test]
+fn frames_of_another_segment_behind_the_end_are_a_torn_tail() {
+    let whole = segment(&[b"one"]);
+    let mut stale = b"half a frame".to_vec();
+    (8..12).for_each(|index| encode_frame(SALT ^ 1, index, b"stale", &mut stale));
+    let expected = Tail::Torn {
+        offset: whole.len() as u64,
+        bytes: stale.len() as u64,
+    };
+    assert_eq!(scan(&[&whole[..], &stale].concat()).1, Ok(expected));
+}
+
+/// The indexes that an entry behind a damaged one can have: after it, and as many as there is room.
+#[test]
+fn only_later_entries_make_damage_of_a_torn_tail() {
+    let whole = segment(&[b"one"]);
+    let with = |index| [&whole[..], b"damage", &frame(index, b"x")].concat();
+    // Behind entry 7 are 27 bytes: room for one of the smallest frames.
+    for (index, corrupt) in [(0, false), (7, false), (8, false), (9, true), (10, false)] {
+        assert_eq!(scan(&with(index)).1.is_err(), corrupt, "{index}");
     }
 }
 
@@ -301,7 +354,7 @@ fn what_is_not_a_segment_of_this_version_is_refused() {
             "its header is damaged; restore the file from a copy",
         ),
         (
-            with(20, b"K"),
+            with(24, b"K"),
             "its header is damaged; restore the file from a copy",
         ),
     ] {
@@ -324,5 +377,5 @@ fn a_disk_that_cannot_be_read_is_not_taken_for_a_torn_tail() {
     let (half, _) = bytes.split_at(bytes.len() / 2);
     let (payloads, end) = scan_from(half.chain(Broken), bytes.len() as u64);
     assert!(payloads.len() < 8);
-    assert!(end.unwrap_err().starts_with("cannot be read"));
+    assert!(end.unwrap_err().starts_with("it cannot be read"));
 }

@@ -14,12 +14,14 @@ use super::*;
 pub(in crate::log) enum Step {
     Create,
     Open,
+    OpenReadOnly,
     Rename,
     SyncFolder,
     Write,
     Sync,
     Truncate,
     Links,
+    Salt,
 }
 
 /// How it fails.
@@ -51,6 +53,9 @@ pub(in crate::log) struct Fault {
     /// How many then fail.
     pub(in crate::log) times: u32,
 }
+
+/// The salt of every segment.
+pub(in crate::log) const SALT: u32 = 0x5eed_5a17;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -193,6 +198,11 @@ impl Storage for FaultyStorage {
         })
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let file = self.run(Step::OpenReadOnly, path, || File::open(path))?;
+        self.file(Box::new(RealFile(file)), path).sync()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.run(Step::Rename, to, || {
             let mut state = self.0.state.lock();
@@ -204,6 +214,10 @@ impl Storage for FaultyStorage {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.run(Step::SyncFolder, folder, || Ok(()))
+    }
+
+    fn salt(&self) -> io::Result<u32> {
+        self.run(Step::Salt, Path::new(""), || Ok(SALT))
     }
 }
 

@@ -18,7 +18,7 @@ pub enum SqliteError {
     #[error("there is no registry file; issue or import a key to make one, or correct its path")]
     Missing,
     /// It could not be made.
-    #[error("the registry file cannot be made: {0}; the folder must exist and be writable")]
+    #[error("the registry file cannot be made; its folder must exist and be writable")]
     Create(#[source] io::Error),
     /// The operating system does not let it be opened.
     #[error("the registry file cannot be opened; it and its folder must be readable and writable")]
@@ -71,7 +71,7 @@ pub enum SqliteError {
     Twice(KeyId),
     /// A new key could not be represented.
     #[error("the key cannot be issued: {0}")]
-    NewKey(#[from] KeyProblems),
+    NewKey(KeyProblems),
     /// A new key would grant nothing.
     #[error("a key cannot be issued without a scope; give at least one")]
     NoScope,
@@ -114,4 +114,11 @@ fn existing(listed: &[KeyId], total: usize) -> impl fmt::Display {
         "keys that exist already: {}{more}; nothing was imported",
         names.join(", ")
     )
+}
+
+// Not the error's source: its text stands in the message, and a chain would say it twice.
+impl From<KeyProblems> for SqliteError {
+    fn from(problems: KeyProblems) -> Self {
+        Self::NewKey(problems)
+    }
 }

@@ -274,3 +274,19 @@ fn toml_that_cannot_be_parsed_names_line_and_column() {
         [(1, format!("longer than {KEY_TOML_MAX_BYTES} bytes"))]
     );
 }
+
+/// Less than 5 KiB of dotted names in nested tables make a tree 2,370 levels deep, which no parser
+/// that recurses survives on a thread's stack.
+#[test]
+fn toml_that_is_too_deep_is_refused_before_it_is_parsed() {
+    let table = format!("{{{}a=", "a.".repeat(78));
+    let text = format!("[[key]]\nx={}1{}", table.repeat(30), "}".repeat(30));
+    let errors = listed_toml(&text);
+    assert_eq!(errors.len(), 1);
+    assert_eq!(errors[0].0, 2);
+    assert!(errors[0].1.contains("more than 4 parts"), "{errors:?}");
+    // As deep as the limit allows is read, or refused by the parser.
+    let table = format!("{{{}a=", "a.".repeat(3));
+    let text = format!("[[key]]\nx={}1{}", table.repeat(79), "}".repeat(79));
+    assert!(!listed_toml(&text).is_empty());
+}

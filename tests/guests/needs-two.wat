@@ -1,0 +1,28 @@
+;; Needs the attributes `guest.allow` and `guest.deny`, and asks for the first itself.
+;;@imports
+(import "keyward:policy/request@0.1.0" "attribute" (func $attribute (param i32 i32 i32)))
+;;@end
+;;@describe
+(func (export "keyward:policy/decide@0.1.0#describe") (result i32)
+  (call $put (i32.const 2048) (i32.const 1024) (i32.const 10))
+  (call $put (i32.const 2056) (i32.const 1034) (i32.const 5))
+  (call $put (i32.const 2064) (i32.const 1039) (i32.const 7))
+  (call $put (i32.const 2072) (i32.const 2200) (i32.const 2))
+  (call $put (i32.const 2200) (i32.const 1046) (i32.const 11))
+  (i32.store8 (i32.const 2208) (i32.const 1))
+  (call $put (i32.const 2212) (i32.const 1057) (i32.const 10))
+  (i32.store8 (i32.const 2220) (i32.const 1))
+  (call $put (i32.const 2080) (i32.const 2112) (i32.const 1))
+  (call $put (i32.const 2112) (i32.const 1046) (i32.const 11))
+  (call $put (i32.const 2120) (i32.const 0) (i32.const 0))
+  (call $put (i32.const 2128) (i32.const 0) (i32.const 0))
+  (call $put (i32.const 2088) (i32.const 0) (i32.const 0))
+  (call $put (i32.const 2096) (i32.const 0) (i32.const 0))
+  (call $put (i32.const 2104) (i32.const 0) (i32.const 0))
+  (i32.const 2048))
+;;@end
+;;@evaluate
+(func (export "keyward:policy/decide@0.1.0#evaluate") (result i32)
+  (call $attribute (i32.const 1046) (i32.const 11) (i32.const 3000))
+  (call $allow))
+;;@end
