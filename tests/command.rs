@@ -383,6 +383,24 @@ fn keys_are_issued_once_and_work() {
         .exit(0);
     assert_eq!(ran.json()[0]["effect"], "allow", "{ran:?}");
     assert_eq!(ran.json()[0]["key"], id);
+    // A key that lives too long is issued, with a word of what will come of it.
+    let args = [
+        "key",
+        "issue",
+        "--owner",
+        "x",
+        "--scope",
+        "a:b",
+        "--expires-in-days",
+        "3000",
+    ];
+    let long = folder.run(&args).exit(0);
+    assert!(
+        long.err
+            .contains("refuse this key with rotation.lifetime-exceeded"),
+        "{long:?}"
+    );
+    let exported = folder.run(&["key", "export"]).exit(0);
     // An export is an import elsewhere, and the credential works there.
     let other = Folder::quickstart();
     other.write("keyward.toml", folder.read("keyward.toml"));

@@ -58,6 +58,18 @@ fn scope() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Scopes, and what is nearly one.
+fn scope_like() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-c*][a-c.*_-]{0,4}:[a-c*][a-c_*-]{0,3}",
+        "[a-c.:*A _-]{0,9}",
+        (60_usize..70, 1_usize..5).prop_map(|(length, parts)| {
+            format!("{}:read", vec!["a".repeat(length); parts].join("."))
+        }),
+        scope(),
+    ]
+}
+
 fn network() -> impl Strategy<Value = String> {
     let bits = |ip: u32, length: u32| ip & u32::MAX.checked_shl(32 - length).unwrap_or(0);
     prop_oneof![
@@ -167,6 +179,23 @@ proptest! {
             prop_assert_eq!(evaluation.outcome.verdict(), Some(&verdict));
             prop_assert_eq!(evaluation.trace, asked);
         }
+    }
+
+    /// What an import takes for a grant, a route for a scope and the policy for either is the same.
+    #[test]
+    fn the_grammar_of_scopes_is_one(text in scope_like()) {
+        let mut key = crate::util::plain_key();
+        key.scopes = vec![text.as_str().into()].into();
+        let time = Timestamp::from_millis(1_795_000_000_000);
+        let mut facts = Facts::of_key(key, time).unwrap();
+        facts.required_scope = Some("zz:zz".into());
+        let (verdict, _) = native::<keyward_scope::ScopePolicy>(&Arc::new(facts.clone()), SCOPE);
+        let is_malformed = verdict.signals.iter().any(|signal| signal.name == "malformed-grant");
+        prop_assert_eq!(keyward::key::json::is_grant(&text), !is_malformed);
+        facts.required_scope = Some(text.as_str().into());
+        let (verdict, _) = native::<keyward_scope::ScopePolicy>(&Arc::new(facts), SCOPE);
+        let is_malformed = verdict.reason.unwrap().code == "scope.malformed";
+        prop_assert_eq!(keyward::route::is_exact_scope(&text), !is_malformed);
     }
 
     #[test]

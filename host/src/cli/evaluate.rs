@@ -66,6 +66,12 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
     let input: Box<dyn BufRead> = if args.requests.as_os_str() == "-" {
         Box::new(io::stdin().lock())
     } else {
+        if args.requests.is_dir() {
+            let folder = args.requests.display();
+            return Err(Failure::usage(anyhow!(
+                "`{folder}` is a folder; name a file of requests"
+            )));
+        }
         let file = File::open(&args.requests)
             .with_context(|| format!("the requests `{}` cannot be read", args.requests.display()))
             .map_err(Failure::Usage)?;
@@ -187,7 +193,9 @@ impl<W: Write> Shown<W> {
         authorizer: &Authorizer,
     ) -> io::Result<()> {
         match self.format {
-            Format::Table => output::write_row(&mut self.out, request, decision)?,
+            Format::Table => {
+                output::write_row(&mut self.out, (request, decision), authorizer.policies())?;
+            }
             Format::Json => output::write_json(&mut self.out, decision, authorizer.policies())?,
         }
         if self.flush_each {

@@ -154,6 +154,7 @@ fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure> {
     let (record, secret) = database(config, SqliteRegistry::open)?
         .issue(&new, change, &mut operating_system())
         .map_err(|error| registry_failed(config, error))?;
+    warn_of(config, &record, now);
     let (id, owner) = (record.id, clip(&record.owner, 80));
     say(format_args!(
         "key {id} of {owner}; the credential below is shown this once and cannot be recovered"
@@ -163,6 +164,20 @@ fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure> {
             "key {id} was issued, but its credential could not be shown and is lost; issue another"
         ));
     })
+}
+
+/// Says what the policies will hold against a key that was just issued. A configuration whose
+/// policies do not load is for `check` to complain about.
+fn warn_of(config: &Config, record: &KeyRecord, now: Timestamp) {
+    let Ok(engine) = open::engine() else { return };
+    let Ok(policies) = open::policies(&config.policies, &engine) else {
+        return;
+    };
+    for reason in not_compliant(&policies, record.clone(), now) {
+        say(format_args!(
+            "warning: the policies will refuse this key with {reason}"
+        ));
+    }
 }
 
 /// What no single argument shows.
@@ -240,8 +255,8 @@ fn list(config: &Config) -> Result<Status, Failure> {
 fn write_heading(out: &mut impl Write) -> io::Result<()> {
     writeln!(
         out,
-        "{FAINT}{:<12} {:<20} {:<10} {:<24} SCOPES{FAINT:#}",
-        "KEY", "OWNER", "LIFECYCLE", "ENDS"
+        "{FAINT}{:<12} {:<4} {:<20} {:<10} {:<24} SCOPES{FAINT:#}",
+        "KEY", "ENV", "OWNER", "LIFECYCLE", "ENDS"
     )
 }
 
@@ -252,8 +267,9 @@ fn write_key(out: &mut impl Write, record: &KeyRecord, marks: &[String]) -> io::
     let mask = if record.read_only { " (read-only)" } else { "" };
     write!(
         out,
-        "{:<12} {:<20} {:<10} {:<24} {}{mask}",
+        "{:<12} {:<4} {:<20} {:<10} {:<24} {}{mask}",
         record.id.as_str(),
+        record.environment.as_str(),
         clip(&record.owner, 20),
         record.lifecycle.as_str(),
         end,

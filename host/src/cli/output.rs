@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::decision::verdict::{Fault, Obligation, Outcome, Params, Signal};
+use crate::decision::verdict::{Effect, Fault, Obligation, Outcome, Params, Signal};
 use crate::decision::{Decision, DecisionId, Mode, Permission};
 use crate::key::KEY_ID_CHARS;
 use crate::policy::PolicySet;
@@ -158,8 +158,8 @@ pub(super) fn write_heading(out: &mut impl Write) -> io::Result<()> {
 /// Writes a decision as one row of the table.
 pub(super) fn write_row(
     out: &mut impl Write,
-    request: &AccessRequest,
-    decision: &Decision,
+    (request, decision): (&AccessRequest, &Decision),
+    policies: &PolicySet,
 ) -> io::Result<()> {
     let record = decision.record();
     let style = effect_style(record.permission);
@@ -181,16 +181,42 @@ pub(super) fn write_row(
         source,
         clip(&record.reason, 60),
     )?;
-    let verdicts = record
-        .evaluations
-        .iter()
-        .filter_map(|e| e.outcome.verdict());
-    for signal in verdicts.flat_map(|verdict| &verdict.signals) {
-        let stage = signal.params.iter().find(|(name, _)| name == "stage");
-        let stage = stage.map_or_else(String::new, |(_, stage)| format!(" {}", clip(stage, 16)));
-        write!(out, "  {NOTE}! {}{stage}{NOTE:#}", signal.name)?;
+    for (policy, evaluation) in policies.policies().iter().zip(&record.evaluations) {
+        write_notes(
+            out,
+            &policy.spec().name,
+            policy.spec().mode,
+            &evaluation.outcome,
+        )?;
     }
     writeln!(out)
+}
+
+/// Writes what a policy raised, how it failed, and what it would have done were it not in shadow.
+fn write_notes(
+    out: &mut impl Write,
+    policy: &str,
+    mode: Mode,
+    outcome: &Outcome,
+) -> io::Result<()> {
+    match outcome {
+        Outcome::Fault(fault) => {
+            write!(out, "  {NOTE}! {policy}: {}{NOTE:#}", fault.kind.as_str())?;
+        }
+        Outcome::Verdict(verdict) => {
+            if mode == Mode::Shadow && verdict.effect == Effect::Deny {
+                let reason = verdict.reason.as_ref().map_or("", |reason| &reason.code);
+                write!(out, "  {NOTE}~ {policy}: {}{NOTE:#}", clip(reason, 60))?;
+            }
+            for signal in &verdict.signals {
+                let stage = signal.params.iter().find(|(name, _)| name == "stage");
+                let stage =
+                    stage.map_or_else(String::new, |(_, stage)| format!(" {}", clip(stage, 16)));
+                write!(out, "  {NOTE}! {}{stage}{NOTE:#}", signal.name)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The colour of an effect.

@@ -1,6 +1,7 @@
 //! Settings checked against the JSON Schema that a policy declares.
 
 use jsonschema::PatternOptions;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 /// One thing that is wrong with a policy's settings.
@@ -43,16 +44,46 @@ pub(super) fn check(schema: &str, settings: &Value) -> Result<Vec<SettingProblem
         .with_pattern_options(PatternOptions::regex().size_limit(PATTERN_MAX_BYTES))
         .build(&schema)
         .map_err(|error| error.to_string())?;
-    let problem = |error: jsonschema::ValidationError<'_>| SettingProblem {
-        pointer: error.instance_path().to_string(),
-        message: error.to_string(),
+    let problems = |error: jsonschema::ValidationError<'_>| match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
+            .iter()
+            .map(|name| unknown(&schema, &error.instance_path().to_string(), name))
+            .collect(),
+        _ => vec![SettingProblem {
+            pointer: error.instance_path().to_string(),
+            message: error.to_string(),
+        }],
     };
     Ok(validator
         .iter_errors(settings)
         .take(PROBLEMS_MAX)
-        .map(problem)
+        .flat_map(problems)
         .collect())
 }
+
+/// A setting that the policy does not have, at its own place, with the one that was probably meant.
+fn unknown(schema: &Value, parent: &str, name: &str) -> SettingProblem {
+    let known = schema.pointer("/properties").and_then(Value::as_object);
+    let known = known
+        .filter(|_| parent.is_empty())
+        .into_iter()
+        .flat_map(|known| known.keys());
+    let nearest = known
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()
+        .filter(|(distance, _)| *distance <= NEAR_MAX);
+    let hint = nearest.map_or_else(String::new, |(_, known)| {
+        format!("; did you mean `{known}`?")
+    });
+    let name = name.replace('~', "~0").replace('/', "~1");
+    SettingProblem {
+        pointer: format!("{parent}/{name}"),
+        message: format!("this policy has no such setting{hint}"),
+    }
+}
+
+/// How many changes of a character make another name out of a slip.
+const NEAR_MAX: usize = 3;
 
 /// Whether a schema refers to another or to a part of itself. A schema comes from the policy and is
 /// checked outside its budgets; without references the work is bounded by its length, with them a
@@ -90,6 +121,20 @@ mod tests {
             check_one(schema, r#"{"a":"x","b":[1,0]}"#),
             Ok(vec!["/a".to_owned(), "/b/1".to_owned()])
         );
+        let closed = r#"{"additionalProperties":false,"properties":{"days":true,"a/b":true}}"#;
+        let settings = serde_json::from_str(r#"{"dyas":1,"a/c":2,"other":3}"#).unwrap();
+        let mut problems = check(closed, &settings).unwrap();
+        problems.sort_by(|a, b| a.pointer.cmp(&b.pointer));
+        let message = |text: &str| format!("this policy has no such setting{text}");
+        let expected = [
+            ("/a~1c", message("; did you mean `a/b`?")),
+            ("/dyas", message("; did you mean `days`?")),
+            ("/other", message("")),
+        ];
+        for (problem, (pointer, message)) in problems.iter().zip(&expected) {
+            assert_eq!((&*problem.pointer, &problem.message), (*pointer, message));
+        }
+        assert_eq!(problems.len(), 3);
         assert_eq!(check_one("", "{}"), Ok(vec![]));
         assert_eq!(check_one("", r#"{"a":1}"#), Ok(vec![String::new()]));
     }
