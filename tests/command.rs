@@ -383,24 +383,6 @@ fn keys_are_issued_once_and_work() {
         .exit(0);
     assert_eq!(ran.json()[0]["effect"], "allow", "{ran:?}");
     assert_eq!(ran.json()[0]["key"], id);
-    // A key that lives too long is issued, with a word of what will come of it.
-    let args = [
-        "key",
-        "issue",
-        "--owner",
-        "x",
-        "--scope",
-        "a:b",
-        "--expires-in-days",
-        "3000",
-    ];
-    let long = folder.run(&args).exit(0);
-    assert!(
-        long.err
-            .contains("refuse this key with rotation.lifetime-exceeded"),
-        "{long:?}"
-    );
-    let exported = folder.run(&["key", "export"]).exit(0);
     // An export is an import elsewhere, and the credential works there.
     let other = Folder::quickstart();
     other.write("keyward.toml", folder.read("keyward.toml"));
@@ -411,6 +393,42 @@ fn keys_are_issued_once_and_work() {
         .run_with(&["evaluate", "-"], request.as_bytes())
         .exit(0);
     assert_eq!(ran.json()[0]["effect"], "allow", "{ran:?}");
+}
+
+/// It can be issued, for imports can have such keys too; but not without a word.
+#[test]
+fn a_key_that_will_be_refused_is_issued_with_a_warning() {
+    let folder = Folder::quickstart();
+    let toml = folder
+        .read("keyward.toml")
+        .replace("keys = \"keys.jsonl\"", "path = \"keyward.db\"");
+    folder.write("keyward.toml", toml);
+    let issue = |days: &str| {
+        let args = [
+            "key",
+            "issue",
+            "--owner",
+            "x",
+            "--scope",
+            "a:b",
+            "--expires-in-days",
+            days,
+        ];
+        folder.run(&args).exit(0)
+    };
+    let long = issue("3000");
+    assert!(
+        long.err
+            .contains("refuse this key with rotation.lifetime-exceeded"),
+        "{long:?}"
+    );
+    assert!(!issue("90").err.contains("warning"));
+    let listed = folder.run(&["key", "list"]).exit(0);
+    assert_eq!(
+        listed.out.matches("! rotation.lifetime-exceeded").count(),
+        1,
+        "{listed:?}"
+    );
 }
 
 #[test]

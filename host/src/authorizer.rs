@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use crate::decision::id::IdSource;
-use crate::decision::verdict::Evaluation;
 use crate::decision::{Decision, DecisionRecord, Permission, combine};
 use crate::facts::Facts;
 use crate::log::{AppendError, AppendErrorKind, Log, Receipt};
@@ -103,17 +102,8 @@ impl Authorizer {
                 return record;
             }
         };
-        let policies = self.policies.policies();
-        record.evaluations = policies
-            .iter()
-            .map(|policy| policy.evaluate(Box::new(Arc::clone(&facts))))
-            .collect();
-        let combined = combine(
-            policies
-                .iter()
-                .zip(&record.evaluations)
-                .map(|(p, e)| (p.spec().mode, &e.outcome)),
-        );
+        record.evaluations = self.policies.evaluate(|| Box::new(Arc::clone(&facts)));
+        let combined = combine(self.policies.outcomes(&record.evaluations));
         record.permission = combined.permission;
         record.reason = combined.reason;
         record
@@ -123,9 +113,8 @@ impl Authorizer {
     /// not before what the route says of the path.
     fn facts(&self, request: &AccessRequest, entry: &KeyEntry) -> Result<Facts, PathRefusal> {
         let path = request.path()?.clone();
-        let route = self
-            .routes
-            .required_scope(request.method(), request.host(), &path)?;
+        let (method, host) = (request.method(), request.host());
+        let route = self.routes.required_scope(method, host, &path)?;
         let required_scope = request.required_scope().cloned().or(route.scope);
         let key = Arc::clone(entry.record());
         Ok(Facts {
@@ -138,26 +127,15 @@ impl Authorizer {
 
     /// A denial that only lacks its reason.
     fn blank(&self, request: &AccessRequest) -> DecisionRecord {
-        DecisionRecord {
-            id: self.ids.next(request.time()),
-            time: request.time(),
-            request: request.id().cloned(),
-            key: None,
-            key_record: None,
-            policy_set: self.policies.digest(),
-            permission: Permission::Deny,
-            reason: "".into(),
-            detail: None,
-            evaluations: Vec::<Evaluation>::new(),
-        }
+        let id = self.ids.next(request.time());
+        let request_id = request.id().cloned();
+        DecisionRecord::denial(id, request.time(), request_id, self.policies.digest())
     }
 
     fn record(&self, mut record: DecisionRecord, entry: Option<&KeyEntry>) -> Decision {
         let mut appended = self.append(&record, entry);
-        if appended
-            .as_ref()
-            .is_err_and(|error| error.kind() == AppendErrorKind::TooLarge)
-        {
+        let is_too_large = |error: &AppendError| error.kind() == AppendErrorKind::TooLarge;
+        if appended.as_ref().is_err_and(is_too_large) {
             record.permission = Permission::Deny;
             record.reason = RECORD_TOO_LARGE.into();
             record.evaluations.clear();
@@ -175,8 +153,8 @@ impl Authorizer {
         entry: Option<&KeyEntry>,
     ) -> Result<Receipt, AppendError> {
         if let Some(entry) = entry {
-            self.log
-                .put_blob(entry.digest(), || entry.record().to_canonical_json())?;
+            let key_record = || entry.record().to_canonical_json();
+            self.log.put_blob(entry.digest(), key_record)?;
         }
         self.log.append_decision(record)
     }

@@ -76,6 +76,30 @@ pub struct DecisionRecord {
     pub evaluations: Vec<Evaluation>,
 }
 
+impl DecisionRecord {
+    /// A denial about no key, that only lacks its reason.
+    #[must_use]
+    pub fn denial(
+        id: DecisionId,
+        time: Timestamp,
+        request: Option<Arc<str>>,
+        policy_set: Digest,
+    ) -> Self {
+        Self {
+            id,
+            time,
+            request,
+            key: None,
+            key_record: None,
+            policy_set,
+            permission: Permission::Deny,
+            reason: "".into(),
+            detail: None,
+            evaluations: Vec::new(),
+        }
+    }
+}
+
 /// A decision, recorded. An allow cannot exist without the log's receipt.
 #[derive(Debug)]
 pub struct Decision {

@@ -9,6 +9,69 @@
 //! ([`audit`]). The manual is in [`manual`].
 //!
 //! Without default features this is the embedding library alone: no command line and no database.
+//!
+//! # An embedding
+//!
+//! ```
+//! use keyward::authorizer::Authorizer;
+//! use keyward::credential::Presented;
+//! use keyward::decision::id::IdSource;
+//! use keyward::decision::{Mode, Permission};
+//! use keyward::key::json::{KeyOptions, read_keys};
+//! use keyward::log::{Log, LogOptions};
+//! use keyward::policy::{ENGINE, Engine, Limits, Policy, PolicySet, PolicySpec};
+//! use keyward::registry::memory::MemoryRegistry;
+//! use keyward::request::{AccessRequest, RequestParts};
+//! use keyward::route::{Route, RouteTable};
+//! use keyward::timestamp::Timestamp;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // What policies there are, with which settings.
+//! let scope = PolicySpec {
+//!     name: "scope".into(),
+//!     mode: Mode::Enforce,
+//!     module: keyward_policies::SCOPE.into(),
+//!     settings: "{}".into(),
+//!     limits: Limits::default(),
+//! };
+//! let policies = PolicySet::new(vec![Policy::load(&Engine::new(None)?, scope)?])?;
+//! // Which keys, and which scope an operation needs.
+//! let keys = r#"{"id":"k7Qp2mXw9LaR","owner":"sync","issued_at":"2026-11-01T00:00:00Z",
+//!     "expires_at":"2027-01-30T00:00:00Z","scopes":["inventory:read"]}"#;
+//! let keys = read_keys(keys.replace('\n', "").as_bytes(), KeyOptions::default())?;
+//! let route = Route {
+//!     methods: vec!["GET".to_owned()],
+//!     path: "/inventory/{item}".to_owned(),
+//!     scope: "inventory:read".to_owned(),
+//!     ..Route::default()
+//! };
+//! // Where decisions are recorded; the time and the randomness are the caller's.
+//! let folder = tempfile::tempdir()?;
+//! let now = Timestamp::parse("2026-11-23T10:00:00Z")?;
+//! let options = LogOptions {
+//!     origin: "keyward.example/gateway-1".to_owned(),
+//!     engine: ENGINE.to_owned(),
+//!     policy_set: policies.digest(),
+//!     ..LogOptions::default()
+//! };
+//! let log = Log::open(folder.path(), options, now)?;
+//! let authorizer = Authorizer::new(
+//!     Box::new(MemoryRegistry::new(keys)?),
+//!     RouteTable::new(&[route])?,
+//!     policies,
+//!     (log, IdSource::new([7; 10])),
+//! )?;
+//!
+//! let presented = Presented::KeyId("k7Qp2mXw9LaR".into());
+//! let read = RequestParts::new(now, presented.clone(), "GET", "/inventory/42");
+//! let decision = authorizer.decide(&AccessRequest::new(read)?);
+//! assert_eq!(decision.permission(), Permission::Allow);
+//! let write = RequestParts::new(now, presented, "POST", "/inventory/42");
+//! let decision = authorizer.decide(&AccessRequest::new(write)?);
+//! assert_eq!(&*decision.record().reason, "scope.unmapped");
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod audit;
 pub mod authorizer;

@@ -297,6 +297,27 @@ impl PolicySet {
         &self.policies
     }
 
+    /// Evaluates every policy, in order, also after a denial: a decision explains itself in full.
+    /// `answers` is called once for each.
+    pub fn evaluate(&self, answers: impl Fn() -> Box<dyn Answers>) -> Vec<Evaluation> {
+        self.policies
+            .iter()
+            .map(|policy| policy.evaluate(answers()))
+            .collect()
+    }
+
+    /// What came of each policy, with whether it counts: what [`crate::decision::combine`] takes.
+    pub fn outcomes<'a>(
+        &'a self,
+        evaluations: &'a [Evaluation],
+    ) -> impl Iterator<Item = (Mode, &'a Outcome)> {
+        let outcomes = evaluations.iter().map(|evaluation| &evaluation.outcome);
+        self.policies
+            .iter()
+            .map(|policy| policy.spec.mode)
+            .zip(outcomes)
+    }
+
     /// The canonical JSON (RFC 8785) of its [`Manifest`].
     #[must_use]
     pub fn manifest(&self) -> &[u8] {
