@@ -307,6 +307,12 @@ fn check_reports_every_error_at_once() {
         assert!(ran.err.contains(text), "{text}: {}", ran.err);
     }
     assert!(!folder.file("log").exists());
+    // A log that was never begun is no problem.
+    std::fs::create_dir_all(folder.file("log/wal")).unwrap();
+    folder.write("log/lock", "1");
+    let ran = folder.run(&["check"]).exit(2);
+    assert!(!ran.err.contains("log folder"), "{}", ran.err);
+    std::fs::remove_dir_all(folder.file("log")).unwrap();
     folder.write("log", "a file where a folder should be");
     let ran = folder.run(&["check"]).exit(2);
     assert!(

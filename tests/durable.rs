@@ -127,6 +127,42 @@ fn damage_before_the_end_refuses_and_loses_nothing() {
     assert_eq!(std::fs::read(folder.file(SEGMENT)).unwrap(), bytes);
 }
 
+/// Whether anyone reads what it prints or not: the status says what the log is worth.
+#[test]
+fn a_replay_without_a_reader_still_says_what_it_found() {
+    let folder = Folder::quickstart();
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    let unread = |format: &str| {
+        let mut child = folder
+            .command(&["replay", "--format", format, "log"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        child.wait_with_output().unwrap()
+    };
+    assert_eq!(unread("table").status.code(), Some(0));
+    let whole = std::fs::read(folder.file(SEGMENT)).unwrap();
+    let mut bytes = whole.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    folder.write(SEGMENT, &bytes);
+    for format in ["table", "json"] {
+        let output = unread(format);
+        assert_eq!(output.status.code(), Some(3), "{format}");
+        assert!(
+            String::from_utf8_lossy(&output.stderr).contains("damaged"),
+            "{output:?}"
+        );
+    }
+    folder.write(SEGMENT, &whole);
+    std::fs::remove_dir_all(folder.file("log/blob")).unwrap();
+    for format in ["table", "json"] {
+        assert_eq!(unread(format).status.code(), Some(1), "{format}");
+    }
+}
+
 #[test]
 fn a_missing_or_changed_blob_is_unreplayable() {
     let folder = Folder::quickstart();

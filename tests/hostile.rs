@@ -34,6 +34,7 @@ const GUESTS: &[(&str, Fate)] = &[
         "asks-in-describe",
         Refused("called `now` outside `evaluate`"),
     ),
+    ("asks-undeclared", Allows),
     ("bad-effect", Faults(K::Contract, "bad data")),
     ("bad-name", Refused("is not of the form `namespace:name`")),
     ("bad-pointer", Faults(K::Contract, "bad data")),
@@ -293,6 +294,41 @@ fn a_failing_policy_denies_and_is_recorded() {
         explained.out.contains("bad (test:guest 1.0.0): fault trap"),
         "{explained:?}"
     );
+}
+
+/// Whatever a guest does in an evaluation, its record replays: in shadow all of them, so that every
+/// request is decided and every guest asked.
+#[test]
+fn what_a_guest_does_replays() {
+    let folder = Folder::quickstart();
+    let mut toml = folder.read("keyward.toml");
+    let mut count = 0;
+    for (name, _) in GUESTS
+        .iter()
+        .filter(|(_, fate)| !matches!(fate, Refused(_)))
+    {
+        folder.write(&format!("{name}.wasm"), guest(name));
+        toml += &format!(
+            "\n[[policy]]\nname = \"{name}\"\nmodule = \"{name}.wasm\"\nmode = \"shadow\"\n\
+             [policy.limits]\nanswers_kib = 1\nquestions = 100\n"
+        );
+        count += 1;
+    }
+    assert!(count > 20, "{count}");
+    folder.write("keyward.toml", toml);
+    let ran = folder
+        .run(&["evaluate", "--format", "json", "requests.jsonl"])
+        .exit(0);
+    let first = &ran.json()[0];
+    let fault = |name: &str| {
+        let rows = first["policies"].as_array().unwrap();
+        rows.iter().find(|row| row["name"] == name).unwrap()["fault"]["kind"].clone()
+    };
+    assert_eq!(fault("greedy-questions"), "too-many-questions");
+    assert_eq!(fault("million-questions"), "too-many-questions");
+    assert_eq!(fault("asks-undeclared"), serde_json::Value::Null);
+    let replayed = folder.run(&["replay"]).exit(0);
+    assert!(replayed.out.contains(": 28 match"), "{replayed:?}");
 }
 
 /// With what it needs a policy is called, without it is not; the replay is told the same.

@@ -232,6 +232,42 @@ fn a_deadline_is_unreplayable() {
     });
 }
 
+/// What a forged log holds cannot wipe what is said of it.
+#[test]
+fn a_forged_log_does_not_control_the_terminal() {
+    let folder = Folder::quickstart();
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    let options = LogOptions {
+        origin: "keyward.example/forged".to_owned(),
+        ..LogOptions::default()
+    };
+    let log = Log::open(
+        &folder.file("forged"),
+        options,
+        time("2026-11-23T10:00:00Z"),
+    )
+    .unwrap();
+    for entry in LogReader::open(&folder.file("log")).unwrap().entries() {
+        if let Entry::Decision(mut record) = Entry::decode(&entry.unwrap().1).unwrap() {
+            record.reason = "x\n\u{1b}[2J\u{202e}".into();
+            record.detail = Some("\u{1b}[2J".into());
+            log.append_decision(&record).unwrap();
+        }
+    }
+    drop(log);
+    copy(&folder.file("log/blob"), &folder.file("forged/blob"));
+    let replayed = folder.run(&["replay", "forged"]).exit(1);
+    let explained = folder.run(&["explain", "--log", "forged", "q01"]).exit(0);
+    for text in [&replayed.out, &explained.out] {
+        let bad = |c: &char| (c.is_control() && *c != '\n') || *c == '\u{202e}';
+        assert_eq!(text.chars().find(bad), None, "{text:?}");
+    }
+    assert!(
+        replayed.out.contains("recorded  x\\n\\u{1b}[2J\\u{202e}\n"),
+        "{replayed:?}"
+    );
+}
+
 /// What the command shows of a difference.
 #[test]
 fn the_command_shows_field_by_field() {

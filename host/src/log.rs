@@ -57,7 +57,7 @@ use writer::Writer;
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, encode_decision_into};
 pub use error::{AppendError, AppendErrorKind, LogError};
-pub use open::is_origin;
+pub use open::{has_begun, is_origin};
 pub use reader::{Entries, LogReadError, LogReader, SEGMENTS_MAX, TornTail};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
 

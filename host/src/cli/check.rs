@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::{Failure, Status, open, print};
 use crate::config::{Config, ConfigParts, LogConfig};
-use crate::log::LogReader;
+use crate::log::{LogReader, has_begun};
 use crate::policy::PolicySet;
 
 /// Runs the command. What stands in the file and what it names are checked alike: a mistake in one
@@ -53,25 +53,21 @@ pub(super) fn run(path: &Path) -> Result<Status, Failure> {
 /// Why decisions could not be recorded in this log folder, as far as reading it tells.
 fn log_problem(config: &LogConfig) -> Option<String> {
     let folder = config.path.display();
-    if !config.path.exists() || is_empty(&config.path) {
-        return None; // It will be made.
+    let problem = |text: String| Some(format!("log folder `{folder}`: {text}"));
+    match has_begun(&config.path) {
+        Err(error) => return problem(format!("{:#}", anyhow::Error::new(error))),
+        Ok(false) => return None, // It will be made.
+        Ok(true) => {}
     }
     match LogReader::open(&config.path) {
-        Err(error) => Some(format!(
-            "log folder `{folder}`: {:#}",
-            anyhow::Error::new(error)
-        )),
-        Ok(reader) if reader.origin() != &*config.origin => Some(format!(
-            "log folder `{folder}`: the log there is `{}`, not `{}`; name another folder",
+        Err(error) => problem(format!("{:#}", anyhow::Error::new(error))),
+        Ok(reader) if reader.origin() != &*config.origin => problem(format!(
+            "the log there is `{}`, not `{}`; name another folder",
             reader.origin(),
             config.origin
         )),
         Ok(_) => None,
     }
-}
-
-fn is_empty(folder: &Path) -> bool {
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn report(config: &Config, policies: &PolicySet, keys: usize) -> Result<Status, Failure> {

@@ -98,7 +98,7 @@ fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> Strin
     line(format!("  time      {}", record.time));
     line(format!("  key       {}", key(record, explanation)));
     if let Some(detail) = &record.detail {
-        line(format!("  detail    {detail}"));
+        line(format!("  detail    {}", clip(detail, ANSWER_MAX_CHARS)));
     }
     for policy in &explanation.policies {
         line(format!("\n{}", policy_text(policy)));
@@ -115,7 +115,8 @@ fn key(record: &DecisionRecord, explanation: &Explanation) -> String {
         .expires_at
         .map_or_else(|| "never ends".to_owned(), |end| format!("ends {end}"));
     format!(
-        "{presented} of {}, {}, {end}",
+        "{} of {}, {}, {end}",
+        clip(presented, 80),
         clip(&key.owner, 80),
         key.lifecycle.as_str()
     )

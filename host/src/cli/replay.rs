@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum, ValueHint};
 use serde::Serialize;
 
-use super::output::{ALLOW, DENY, NOTE};
+use super::output::{ALLOW, DENY, NOTE, clip};
 use super::{Failure, Status, log_folder, open, say};
 use crate::audit::replay::{Difference, Finding, Replay, Replayed};
 use crate::log::LogReader;
@@ -38,6 +38,9 @@ Examples:
   keyward replay --format json log     one line for each decision
 
 Exit status: 0 everything matches; 1 something does not match or cannot be replayed.";
+
+/// The longest text of a difference that is shown, in characters.
+const SHOWN_MAX_CHARS: usize = 2_000;
 
 #[derive(Default)]
 struct Counts {
@@ -77,8 +80,9 @@ pub(super) fn run(config: &Path, args: &ReplayArgs) -> Result<Status, Failure> {
         let replayed = match replayed {
             Ok(replayed) => replayed,
             Err(error) => {
-                out.flush().map_err(Failure::output)?;
-                summarise(&counts, &mut out)?;
+                if !closed && !is_closed(out.flush())? {
+                    summarise(&counts, &mut out)?;
+                }
                 let context = format!("log folder `{}`", folder.display());
                 return Err(Failure::Storage(anyhow::Error::new(error).context(context)));
             }
@@ -139,36 +143,39 @@ fn show(out: &mut impl Write, format: Format, replayed: &Replayed) -> io::Result
                 "{DENY}mismatch{DENY:#} at index {index}, decision {}",
                 record.id
             )?;
-            differences.iter().try_for_each(
-                |Difference {
-                     field,
-                     recorded,
-                     replayed,
-                 }| {
-                    writeln!(
-                        out,
-                        "  {field}\n    recorded  {recorded}\n    replayed  {replayed}"
-                    )
-                },
-            )
+            differences.iter().try_for_each(|difference| {
+                // What a log holds may have been written to deceive whoever reads it.
+                let [field, recorded, replayed] = [
+                    &difference.field,
+                    &difference.recorded,
+                    &difference.replayed,
+                ]
+                .map(|text| clip(text, SHOWN_MAX_CHARS));
+                writeln!(
+                    out,
+                    "  {field}\n    recorded  {recorded}\n    replayed  {replayed}"
+                )
+            })
         }
         Finding::Unreplayable(reason) => writeln!(
             out,
-            "{NOTE}unreplayable{NOTE:#} at index {index}, decision {}: {reason}",
-            record.id
+            "{NOTE}unreplayable{NOTE:#} at index {index}, decision {}: {}",
+            record.id,
+            clip(reason, SHOWN_MAX_CHARS)
         ),
     }
 }
 
+/// Prints the summary, to whoever is still there.
 fn summarise(counts: &Counts, out: &mut impl Write) -> Result<(), Failure> {
     let style = if counts.mismatches + counts.unreplayable == 0 {
         ALLOW
     } else {
         DENY
     };
-    writeln!(out, "{style}{}{style:#}", counts.text())
-        .and_then(|()| out.flush())
-        .map_err(Failure::output)
+    let text = counts.text();
+    is_closed(writeln!(out, "{style}{text}{style:#}").and_then(|()| out.flush()))?;
+    Ok(())
 }
 
 impl Counts {

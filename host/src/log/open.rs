@@ -55,6 +55,23 @@ pub(super) fn open(
     }))
 }
 
+/// Whether there is a log in a folder, as far as its first segment tells; without one, opening the
+/// folder for writing begins one.
+///
+/// # Errors
+/// What opening it for writing would fail with, as far as reading tells.
+pub fn has_begun(folder: &Path) -> Result<bool, LogError> {
+    refuse_other_folders(folder)?;
+    if !folder.join(WAL_FOLDER).exists() {
+        return Ok(false);
+    }
+    match LogReader::open(folder) {
+        Ok(_) => Ok(true),
+        Err(LogReadError::NoSegments) if !folder.join(BLOB_FOLDER).exists() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether a text can name a log: 1 to [`ORIGIN_MAX_BYTES`] visible ASCII characters, no `+` (it is
 /// the name of the log's key too, C2SP signed-note) and no scheme.
 #[must_use]

@@ -104,18 +104,20 @@ impl State {
             .ok_or(Stop::TooManyQuestions(
                 "asked more questions than its budget",
             ))?;
-        let answer = match &question {
-            Question::Attribute(name) if !self.needs.contains(name) => Answer::Absent,
-            _ => answers.answer(&question).map_err(Stop::Contract)?,
-        };
+        let mut answer = answers.answer(&question).map_err(Stop::Contract)?;
+        if matches!(&question, Question::Attribute(name) if !self.needs.contains(name)) {
+            answer = Answer::Absent;
+        }
         let bytes = question.argument_bytes() + answer.size_bytes();
+        // Noted also when it goes over the budget: the replay has to be told the same to find the
+        // same.
+        self.trace.steps.push((question, answer.clone()));
         self.answers_left_bytes =
             self.answers_left_bytes
                 .checked_sub(bytes)
                 .ok_or(Stop::TooManyQuestions(
                     "was given more bytes of answers than its budget",
                 ))?;
-        self.trace.steps.push((question, answer.clone()));
         Ok(answer)
     }
 }

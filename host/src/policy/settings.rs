@@ -56,8 +56,8 @@ pub(super) fn check(schema: &str, settings: &Value) -> Result<Vec<SettingProblem
     };
     Ok(validator
         .iter_errors(settings)
-        .take(PROBLEMS_MAX)
         .flat_map(problems)
+        .take(PROBLEMS_MAX)
         .collect())
 }
 
