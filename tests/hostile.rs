@@ -94,6 +94,7 @@ const GUESTS: &[(&str, Fate)] = &[
         ),
     ),
     ("no-exports", Refused("does not fit the interface")),
+    ("not-snapshottable", Allows),
     ("remembers", Allows),
     (
         "reserved-reason",
@@ -184,6 +185,14 @@ fn allows(name: &str, policy: &Policy) {
             "{name}"
         );
     }
+}
+
+/// Configured once and snapshotted, or in each instance: the same to the policy.
+#[test]
+fn what_cannot_be_snapshotted_is_configured_each_time() {
+    let load = |name| load(&guest(name), "{}", Limits::default()).unwrap();
+    assert_eq!(load("not-snapshottable").snapshot(), None);
+    assert!(load("remembers").snapshot().is_some());
 }
 
 #[test]
