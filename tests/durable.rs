@@ -74,16 +74,12 @@ fn a_second_process_on_a_log_refuses_by_name() {
         .to_owned();
     let mut stdin = first.stdin.take().unwrap();
     std::io::Write::write_all(&mut stdin, format!("{request}\n").as_bytes()).unwrap();
-    while !folder.file("log/lock").exists() {
+    // The first segment is made by whoever has the lock.
+    while !folder.file(SEGMENT).exists() {
+        assert!(first.try_wait().unwrap().is_none());
         std::thread::yield_now();
     }
-    let second = loop {
-        let ran = folder.run(&["evaluate", "requests.jsonl"]);
-        // The lock's file exists a moment before it is taken.
-        if ran.status == Some(3) {
-            break ran;
-        }
-    };
+    let second = folder.run(&["evaluate", "requests.jsonl"]).exit(3);
     let text = format!("in use by another keyward process (pid {})", first.id());
     assert!(second.err.contains(&text), "{second:?}");
     assert!(second.out.is_empty());
