@@ -11,8 +11,8 @@ use keyward::log::{Entry, Log, LogOptions, LogReader};
 
 use crate::util::{Folder, engine, time};
 
-/// The log of a quick start, each decision changed on its way into another log.
-fn forged(change: impl Fn(&mut DecisionRecord)) -> Vec<Finding> {
+/// The log of a quick start, and beside it as `forged` another with each decision changed.
+fn forged_folder(change: impl Fn(&mut DecisionRecord)) -> Folder {
     let folder = Folder::quickstart();
     folder.run(&["evaluate", "requests.jsonl"]).exit(0);
     let honest = LogReader::open(&folder.file("log")).unwrap();
@@ -34,6 +34,12 @@ fn forged(change: impl Fn(&mut DecisionRecord)) -> Vec<Finding> {
     }
     drop(log);
     copy(&folder.file("log/blob"), &folder.file("forged/blob"));
+    folder
+}
+
+/// What a replay says of each decision of a forged log.
+fn forged(change: impl Fn(&mut DecisionRecord)) -> Vec<Finding> {
+    let folder = forged_folder(change);
     let reader = LogReader::open(&folder.file("forged")).unwrap();
     Replay::new(&reader, engine())
         .map(|replayed| replayed.unwrap().finding)
@@ -235,27 +241,10 @@ fn a_deadline_is_unreplayable() {
 /// What a forged log holds cannot wipe what is said of it.
 #[test]
 fn a_forged_log_does_not_control_the_terminal() {
-    let folder = Folder::quickstart();
-    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
-    let options = LogOptions {
-        origin: "keyward.example/forged".to_owned(),
-        ..LogOptions::default()
-    };
-    let log = Log::open(
-        &folder.file("forged"),
-        options,
-        time("2026-11-23T10:00:00Z"),
-    )
-    .unwrap();
-    for entry in LogReader::open(&folder.file("log")).unwrap().entries() {
-        if let Entry::Decision(mut record) = Entry::decode(&entry.unwrap().1).unwrap() {
-            record.reason = "x\n\u{1b}[2J\u{202e}".into();
-            record.detail = Some("\u{1b}[2J".into());
-            log.append_decision(&record).unwrap();
-        }
-    }
-    drop(log);
-    copy(&folder.file("log/blob"), &folder.file("forged/blob"));
+    let folder = forged_folder(|record| {
+        record.reason = "x\n\u{1b}[2J\u{202e}".into();
+        record.detail = Some("\u{1b}[2J".into());
+    });
     let replayed = folder.run(&["replay", "forged"]).exit(1);
     let explained = folder.run(&["explain", "--log", "forged", "q01"]).exit(0);
     for text in [&replayed.out, &explained.out] {
@@ -271,28 +260,11 @@ fn a_forged_log_does_not_control_the_terminal() {
 /// What the command shows of a difference.
 #[test]
 fn the_command_shows_field_by_field() {
-    let folder = Folder::quickstart();
-    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
-    let options = LogOptions {
-        origin: "keyward.example/forged".to_owned(),
-        ..LogOptions::default()
-    };
-    let log = Log::open(
-        &folder.file("forged"),
-        options,
-        time("2026-11-23T10:00:00Z"),
-    )
-    .unwrap();
-    for entry in LogReader::open(&folder.file("log")).unwrap().entries() {
-        if let Entry::Decision(mut record) = Entry::decode(&entry.unwrap().1).unwrap() {
-            if record.request.as_deref() == Some("q04") {
-                record.permission = Permission::Allow;
-            }
-            log.append_decision(&record).unwrap();
+    let folder = forged_folder(|record| {
+        if record.request.as_deref() == Some("q04") {
+            record.permission = Permission::Allow;
         }
-    }
-    drop(log);
-    copy(&folder.file("log/blob"), &folder.file("forged/blob"));
+    });
     let ran = folder.run(&["replay", "forged"]).exit(1);
     assert!(
         ran.out

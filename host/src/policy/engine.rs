@@ -74,7 +74,7 @@ fn config(cache: Option<Cache>) -> Config {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK_MAX_BYTES)
         .wasm_backtrace_max_frames(None::<NonZeroUsize>)
-        // Calls are four times dearer with it, and a policy has nothing to be concurrent with.
+        // A policy has nothing to be concurrent with, and every call would be dearer.
         .concurrency_support(false)
         // Plain heap memory: a fresh instance costs microseconds, not page faults.
         .signals_based_traps(false)

@@ -18,8 +18,8 @@ pub mod bindings {
 }
 
 /// The component's allocator. It only counts up, from the end of the data in the first page: an
-/// instance lives for one call, so there is nothing to free, and most fit into one page of memory,
-/// which is half of what a fresh instance would cost otherwise.
+/// instance lives for one call, so there is nothing to free, and a small policy fits into one page
+/// of memory, all of which is zeroed for each instance.
 pub use mini_alloc::MiniAlloc as Allocator;
 
 pub use bindings::export_component;

@@ -1,5 +1,5 @@
-//! Lines for the policy's developer. The host shows them while developing and drops them in
-//! production; nothing comes back, so no verdict can depend on them. Natively they go nowhere.
+//! Lines for the policy's developer. A host may drop them, and `keyward` does; nothing comes back,
+//! so no verdict can depend on them. Natively they go nowhere.
 
 /// A detail of interest to the policy's author.
 pub fn debug(message: &str) {

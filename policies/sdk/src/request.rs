@@ -5,10 +5,10 @@ use crate::{Address, Network, Timestamp};
 /// The one input of a decision, asked for field by field. Each method is a pure function of the
 /// request and the key's record: same request, same answers, in the first run and in every replay.
 ///
-/// The host records what was asked and answered, and reuses a verdict for another request exactly
-/// while every question would be answered the same. So ask late, and ask only what the verdict
-/// depends on: a policy that denies for the scope before it asks for the address explains itself
-/// better, and its verdict serves every address.
+/// The host records what was asked and answered, and may reuse a verdict for another request
+/// exactly while every question would be answered the same. So ask late, and ask only what the
+/// verdict depends on: a policy that denies for the scope before it asks for the address explains
+/// itself better, and its verdict serves every address.
 pub trait Request {
     /// Whether the instant has come: `decision time >= instant`. Ask this rather than
     /// [`now`](Self::now): the host then knows until when the verdict holds.

@@ -19,10 +19,10 @@
 //!   key may do what it asks is for other policies to say. A set of which every policy abstains
 //!   denies.
 //! - **Ask late.** The label comes first. For a key without it the trace holds that one question,
-//!   and the verdict is reused for as long as the key's record stays the same.
+//!   and the verdict may be reused for as long as the key's record stays the same.
 //! - **Know what `now` costs.** The weekday needs the clock itself, so a verdict for an office key
 //!   is never reused and every such request runs the component. A policy that compares the time
-//!   with instants it knows beforehand, such as an expiry, asks `reached` and is reused until then.
+//!   with instants it knows beforehand, such as an expiry, asks `reached`, and may be reused.
 
 use keyward_policy::{Descriptor, Fault, Policy, Request, SettingError, Verdict};
 use serde::Deserialize;
