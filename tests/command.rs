@@ -1,6 +1,6 @@
 //! The command line: exit statuses, bad input of every kind, and nothing lost.
 
-use crate::util::Folder;
+use crate::util::{Folder, Ran};
 
 #[test]
 fn bad_lines_are_reported_and_the_rest_is_decided() {
@@ -491,4 +491,31 @@ fn a_reader_that_stops_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
     folder.run(&["replay"]).exit(0);
+}
+
+/// Code that others could have written is not loaded, and the command goes on without it.
+#[test]
+fn a_cache_that_others_can_change_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::quickstart();
+    let cache = folder.file("cache/keyward");
+    std::fs::create_dir_all(&cache).unwrap();
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let check = || {
+        let mut command = folder.command(&["check"]);
+        command.env("XDG_CACHE_HOME", folder.file("cache"));
+        Ran::of(&command.output().unwrap()).exit(0)
+    };
+    let entries = || std::fs::read_dir(&cache).unwrap().count();
+    let ran = check();
+    assert!(
+        ran.err.contains("is not used: others can write to"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("chmod go-w"), "{}", ran.err);
+    assert_eq!(entries(), 0);
+    std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(check().err, "");
+    assert!(entries() > 0);
 }

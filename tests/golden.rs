@@ -69,20 +69,21 @@ fn decisions_are_as_expected() {
     folder.run(&["replay"]).exit(0);
 }
 
-/// `tests/golden/log` is the log of a quick start, written when the format was. The components that
-/// it was decided by are in it.
+/// Logs of a quick start, written when the format was: `log` before verdicts were reused, `reuse/log`
+/// when they were. The components that decided are in them.
 #[test]
-fn a_frozen_log_replays() {
-    let folder = Folder::new();
-    let log = root().join("tests/golden/log");
-    let ran = folder.run(&["replay", log.to_str().unwrap()]).exit(0);
-    assert!(ran.out.starts_with("28 decisions, "), "{ran:?}");
-    assert!(
-        ran.out.contains(": 28 match, 0 mismatch, 0 unreplayable"),
-        "{ran:?}"
-    );
-    let ran = folder
-        .run(&["explain", "--log", log.to_str().unwrap(), "q13"])
-        .exit(0);
-    assert!(ran.out.starts_with("deny scope.read-only: "), "{ran:?}");
+fn frozen_logs_replay() {
+    for name in ["log", "reuse/log"] {
+        let folder = Folder::new();
+        let log = root().join("tests/golden").join(name);
+        let ran = folder.run(&["replay", log.to_str().unwrap()]).exit(0);
+        let match_all = ": 28 match, 0 mismatch, 0 unreplayable";
+        assert!(ran.out.starts_with("28 decisions, "), "{name}: {ran:?}");
+        assert!(ran.out.contains(match_all), "{name}: {ran:?}");
+        let explain = ["explain", "--log", log.to_str().unwrap(), "q13"];
+        let ran = folder.run(&explain).exit(0);
+        assert!(ran.out.starts_with("deny scope.read-only: "), "{ran:?}");
+        let is_reused = ran.out.contains("evaluated for an earlier request");
+        assert_eq!(is_reused, name == "reuse/log", "{ran:?}");
+    }
 }

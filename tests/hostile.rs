@@ -101,6 +101,7 @@ const GUESTS: &[(&str, Fate)] = &[
         Refused("the reason `key.revoked` is the host's own"),
     ),
     ("schema-bomb", Refused("it uses a reference (`$ref`)")),
+    ("smuggles", Allows),
     (
         "too-many-signals",
         Faults(K::VerdictTooLarge, "more than 8 signals"),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use keyward::audit::replay::{Finding, Replay};
 use keyward::decision::trace::{Answer, Question};
-use keyward::decision::verdict::{Effect, FaultKind, Outcome, Verdict};
+use keyward::decision::verdict::{Effect, Evaluation, FaultKind, Outcome, Verdict};
 use keyward::decision::{DecisionRecord, Permission};
 use keyward::log::{Entry, Log, LogOptions, LogReader};
 
@@ -80,11 +80,17 @@ fn check(request: &str, field: &str, change: impl Fn(&mut DecisionRecord)) {
     }
 }
 
-fn verdict(record: &mut DecisionRecord, policy: usize) -> &mut Verdict {
-    match &mut record.evaluations[policy].outcome {
-        Outcome::Verdict(verdict) => verdict,
+fn evaluation(record: &mut DecisionRecord, policy: usize, change: impl FnOnce(&mut Evaluation)) {
+    let mut evaluation = Evaluation::clone(&record.evaluations[policy].evaluation);
+    change(&mut evaluation);
+    record.evaluations[policy].evaluation = evaluation.into();
+}
+
+fn verdict(record: &mut DecisionRecord, policy: usize, change: impl FnOnce(&mut Verdict)) {
+    evaluation(record, policy, |it| match &mut it.outcome {
+        Outcome::Verdict(verdict) => change(verdict),
         Outcome::Fault(fault) => panic!("{fault}"),
-    }
+    });
 }
 
 #[test]
@@ -104,7 +110,7 @@ fn a_denial_made_an_allow_is_noticed() {
     check("q04", "policies.scope.effect", |record| {
         record.permission = Permission::Allow;
         record.reason = "scope.granted".into();
-        verdict(record, 0).effect = Effect::Allow;
+        verdict(record, 0, |it| it.effect = Effect::Allow);
     });
     check("q20", "effect", |record| {
         record.permission = Permission::Allow
@@ -117,29 +123,29 @@ fn a_changed_verdict_is_noticed() {
         record.reason = "ip.allowed".into()
     });
     check("q01", "policies.scope.reason", |record| {
-        verdict(record, 0).reason.as_mut().unwrap().params[0].1 = "*:*".to_owned();
+        verdict(record, 0, |it| {
+            it.reason.as_mut().unwrap().params[0].1 = "*:*".to_owned();
+        });
     });
     check("q05", "policies.ip.signals", |record| {
-        verdict(record, 2).signals.clear()
+        verdict(record, 2, |it| it.signals.clear());
     });
     check("q01", "policies.rotation.fuel", |record| {
-        record.evaluations[1].fuel += 1
+        evaluation(record, 1, |it| it.fuel += 1);
     });
     check("q01", "policies.ip.outcome", |record| {
         let fault = keyward::decision::verdict::Fault::new(FaultKind::Trap, "unreachable");
-        record.evaluations[2].outcome = Outcome::Fault(fault);
+        evaluation(record, 2, |it| it.outcome = Outcome::Fault(fault));
     });
 }
 
 #[test]
 fn a_changed_answer_is_noticed() {
     let answer = |record: &mut DecisionRecord, policy: usize, question: &Question, to: Answer| {
-        let steps = &mut record.evaluations[policy].trace.steps;
-        steps
-            .iter_mut()
-            .find(|(asked, _)| asked == question)
-            .unwrap()
-            .1 = to;
+        evaluation(record, policy, |it| {
+            let mut steps = it.trace.steps.iter_mut();
+            steps.find(|(asked, _)| asked == question).unwrap().1 = to;
+        });
     };
     // What the key is: against the key record, whatever the policy makes of it.
     check("q04", "policies.scope.answer to `key-scopes`", |record| {
@@ -171,16 +177,14 @@ fn a_changed_answer_is_noticed() {
 #[test]
 fn a_changed_trace_is_noticed() {
     check("q01", "policies.scope.outcome", |record| {
-        record.evaluations[0].trace.steps.pop();
+        evaluation(record, 0, |it| drop(it.trace.steps.pop()));
     });
     check("q01", "policies.scope.trace", |record| {
-        record.evaluations[0]
-            .trace
-            .steps
-            .push((Question::Method, Answer::Text("GET".into())));
+        let step = (Question::Method, Answer::Text("GET".into()));
+        evaluation(record, 0, |it| it.trace.steps.push(step));
     });
     check("q01", "policies.scope.outcome", |record| {
-        record.evaluations[0].trace.steps.swap(0, 1);
+        evaluation(record, 0, |it| it.trace.steps.swap(0, 1));
     });
 }
 
@@ -218,7 +222,7 @@ fn another_key_is_noticed() {
 fn a_deadline_is_unreplayable() {
     let late = |record: &mut DecisionRecord| {
         let fault = keyward::decision::verdict::Fault::new(FaultKind::Deadline, "late");
-        record.evaluations[0].outcome = Outcome::Fault(fault);
+        evaluation(record, 0, |it| it.outcome = Outcome::Fault(fault));
         record.permission = Permission::Deny;
         record.reason = "policy.failed".into();
     };
@@ -230,12 +234,27 @@ fn a_deadline_is_unreplayable() {
     assert!(matches!(&findings[0], Finding::Unreplayable(reason) if reason.contains("clock")));
     check("q01", "policies.ip.fuel", |record| {
         late(record);
-        record.evaluations[2].fuel += 1;
+        evaluation(record, 2, |it| it.fuel += 1);
     });
     check("q01", "effect", |record| {
         late(record);
         record.permission = Permission::Allow;
     });
+}
+
+/// A policy that answered in two ways when it was decided cannot be held to either.
+#[test]
+fn an_unrepeatable_evaluation_is_unreplayable() {
+    let findings = forged(|record| {
+        if record.request.as_deref() == Some("q01") {
+            let fault = keyward::decision::verdict::Fault::new(FaultKind::Unrepeatable, "");
+            evaluation(record, 0, |it| it.outcome = Outcome::Fault(fault));
+            record.permission = Permission::Deny;
+            record.reason = "policy.failed".into();
+        }
+    });
+    let reason = "policy `scope`: it did not answer the same facts in the same way";
+    assert_eq!(findings[0], Finding::Unreplayable(reason.to_owned()));
 }
 
 /// What a forged log holds cannot wipe what is said of it.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use keyward::credential::Presented;
 use keyward::facts::Facts;
 use keyward::key::KeyRecord;
-use keyward::policy::{Limits, Policy};
+use keyward::policy::{Limits, Policy, PolicySet};
 use keyward::request::{AccessRequest, RequestParts};
 use keyward::timestamp::Timestamp;
 use proptest::collection::vec;
@@ -194,7 +194,7 @@ proptest! {
         prop_assert_eq!(keyward::key::json::is_grant(&text), !is_malformed);
         facts.required_scope = Some(text.as_str().into());
         let (verdict, _) = native::<keyward_scope::ScopePolicy>(&Arc::new(facts), SCOPE);
-        let is_malformed = verdict.reason.unwrap().code == "scope.malformed";
+        let is_malformed = &*verdict.reason.unwrap().code == "scope.malformed";
         prop_assert_eq!(keyward::route::is_exact_scope(&text), !is_malformed);
     }
 
@@ -204,6 +204,41 @@ proptest! {
             let [first, second] = [(); 2].map(|()| policy.evaluate(Box::new(Arc::clone(&facts))));
             prop_assert!(first.fuel > 0);
             prop_assert_eq!(first, second);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Of a few keys and a few requests, many of which a policy cannot tell apart.
+    #[test]
+    fn what_is_reused_is_what_would_have_been_evaluated(
+        keys in vec(key(), 1..4),
+        requests in vec((any::<prop::sample::Index>(), facts()), 1..60),
+    ) {
+        static SET: OnceLock<PolicySet> = OnceLock::new();
+        let set = SET.get_or_init(|| {
+            let load = |module, settings| load(module, settings, Limits::default()).unwrap();
+            let policies = vec![
+                load(keyward_policies::SCOPE, SCOPE),
+                load(keyward_policies::ROTATION, ROTATION),
+                load(keyward_policies::ROTATION, "{}"),
+                load(keyward_policies::IP, IP),
+            ];
+            PolicySet::new(policies).unwrap()
+        });
+        let keys: Vec<_> = keys.into_iter().map(Arc::new).collect();
+        for (index, facts) in requests {
+            let facts = Facts { key: Arc::clone(index.get(&keys)), ..Facts::clone(&facts) };
+            let evaluated = set.evaluate(facts.view());
+            let facts = Arc::new(facts);
+            for (policy, evaluated) in set.policies().iter().zip(evaluated) {
+                prop_assert_eq!(
+                    &*evaluated.evaluation,
+                    &policy.evaluate(Box::new(Arc::clone(&facts)))
+                );
+            }
         }
     }
 }

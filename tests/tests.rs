@@ -17,6 +17,7 @@ mod hostile;
 mod native;
 mod quickstart;
 mod replay;
+mod reuse;
 mod same;
 mod semantics;
 mod tidy;

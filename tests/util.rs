@@ -112,7 +112,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         Self {
             status: output.status.code(),
             out: String::from_utf8(output.stdout.clone()).unwrap(),
@@ -236,7 +236,7 @@ fn verdict(given: &keyward_policy::Verdict) -> Verdict {
             .collect()
     };
     let reason = |r: &keyward_policy::Reason| Reason {
-        code: r.code().to_owned(),
+        code: r.code().into(),
         params: params(r.params()),
     };
     let signal = |s: &keyward_policy::Signal| Signal {

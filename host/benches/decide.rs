@@ -1,12 +1,17 @@
-//! What a decision costs: one policy evaluated afresh, all three, with the record, and the same
-//! three checks as plain Rust in the same run as the baseline.
+//! What a decision costs: one policy evaluated afresh, all three, reused, with the record, by two
+//! threads, among a million keys; a start with cached code; and the same three checks as plain Rust
+//! in the same run as the baseline.
 #![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
     clippy::unwrap_used,
     reason = "a benchmark that cannot start has nothing to measure"
 )]
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use keyward::authorizer::Authorizer;
@@ -14,12 +19,13 @@ use keyward::credential::Presented;
 use keyward::decision::Mode;
 use keyward::decision::id::IdSource;
 use keyward::facts::Facts;
-use keyward::key::json::{KeyOptions, read_keys};
-use keyward::log::{Log, LogOptions};
-use keyward::policy::{ENGINE, Engine, Limits, Policy, PolicySet, PolicySpec};
+use keyward::key::json::{CheckedKey, KeyOptions, read_keys};
+use keyward::log::{Log, LogOptions, encode_decision_into};
+use keyward::policy::{ENGINE, Engine, Limits, Policy, PolicySet, PolicySpec, ReuseOptions};
 use keyward::registry::memory::MemoryRegistry;
 use keyward::request::{AccessRequest, RequestParts};
 use keyward::route::{Route, RouteTable};
+use keyward::rules::Rules;
 use keyward::timestamp::Timestamp;
 use keyward_policy::Policy as _;
 use native::Native;
@@ -36,27 +42,74 @@ const MODULES: [(&str, &[u8]); 3] = [
     ("ip", keyward_policies::IP),
 ];
 
-fn keys() -> Vec<keyward::key::json::CheckedKey> {
+fn keys() -> Vec<CheckedKey> {
     read_keys(KEY.replace('\n', "").as_bytes(), KeyOptions::default()).unwrap()
 }
 
-fn policies(engine: &Engine) -> Vec<Policy> {
-    let policy = |(name, module): (&str, &[u8])| {
-        let spec = PolicySpec {
-            name: name.into(),
-            mode: Mode::Enforce,
-            module: module.into(),
-            settings: "{}".into(),
-            limits: Limits::default(),
-        };
-        Policy::load(engine, spec).unwrap()
+fn key_id(n: usize) -> String {
+    format!("key{n:09}")
+}
+
+fn many_keys(count: usize) -> Vec<CheckedKey> {
+    let line = |n| KEY.replace('\n', "").replace("k7Qp2mXw9LaR", &key_id(n));
+    let lines: Vec<_> = (0..count).map(line).collect();
+    read_keys(lines.join("\n").as_bytes(), KeyOptions::default()).unwrap()
+}
+
+fn policy(engine: &Engine, name: &str, module: &[u8], settings: &str) -> Policy {
+    let spec = PolicySpec {
+        name: name.into(),
+        mode: Mode::Enforce,
+        module: module.into(),
+        settings: settings.into(),
+        limits: Limits::default(),
     };
+    Policy::load(engine, spec).unwrap()
+}
+
+fn policies(engine: &Engine) -> Vec<Policy> {
+    let policy = |(name, module): (&str, &[u8])| policy(engine, name, module, "{}");
     MODULES.map(policy).into()
 }
 
-fn request() -> AccessRequest {
+/// Settings that make ten policies of three modules ten different snapshots.
+fn settings(n: usize) -> String {
+    match n % 3 {
+        0 => format!(r#"{{"read_only_actions":["read{n}"]}}"#),
+        1 => format!(r#"{{"notice_days":[{}]}}"#, n + 1),
+        _ => format!(r#"{{"blocked":["10.{n}.0.0/16"]}}"#),
+    }
+}
+
+fn authorizer(folder: &Path, keys: Vec<CheckedKey>, options: ReuseOptions) -> Authorizer {
+    let engine = Engine::new(None).unwrap();
+    let set = PolicySet::new(policies(&engine))
+        .unwrap()
+        .with_reuse(options);
+    let options = LogOptions {
+        origin: "keyward.example/bench".to_owned(),
+        engine: ENGINE.to_owned(),
+        policy_set: set.digest(),
+        ..LogOptions::default()
+    };
+    let log = Log::open(folder, options, Timestamp::from_millis(0)).unwrap();
+    let registry = Box::new(MemoryRegistry::new(keys).unwrap());
+    let route = Route {
+        methods: vec!["GET".to_owned()],
+        path: "/inventory/{item}".to_owned(),
+        scope: "inventory:read".to_owned(),
+        ..Route::default()
+    };
+    let rules = Rules {
+        routes: RouteTable::new(&[route]).unwrap(),
+        policies: set,
+    };
+    Authorizer::new(registry, rules, (log, IdSource::new([0; 10]))).unwrap()
+}
+
+fn request(key: &str) -> AccessRequest {
     let time = Timestamp::parse("2026-11-20T08:00:00Z").unwrap();
-    let presented = Presented::KeyId("k7Qp2mXw9LaR".into());
+    let presented = Presented::KeyId(key.into());
     let mut parts = RequestParts::new(time, presented, "GET", "/inventory/42");
     parts.host = "api.example.com".to_owned();
     parts.source = Some("203.0.113.9".parse().unwrap());
@@ -64,7 +117,7 @@ fn request() -> AccessRequest {
 }
 
 fn facts() -> Arc<Facts> {
-    let request = request();
+    let request = request("k7Qp2mXw9LaR");
     let path = request.path().unwrap().clone();
     let key = Arc::new(keys().pop().unwrap().into_parts().0);
     Arc::new(Facts {
@@ -116,40 +169,154 @@ fn evaluate(c: &mut Criterion) {
             b.iter(|| black_box(policy.evaluate(Box::new(Arc::clone(&facts)))));
         });
     }
+    let afresh = PolicySet::new(policies)
+        .unwrap()
+        .with_reuse(ReuseOptions::OFF);
     c.bench_function("three policies afresh", |b| {
+        b.iter(|| black_box(afresh.evaluate(facts.view())));
+    });
+    let reusing = afresh.with_reuse(ReuseOptions::default());
+    c.bench_function("three policies reused", |b| {
+        b.iter(|| black_box(reusing.evaluate(facts.view())));
+    });
+}
+
+/// Whole decisions, without and with their record.
+fn decide(c: &mut Criterion) {
+    for (name, options) in [
+        ("afresh", ReuseOptions::OFF),
+        ("reused", ReuseOptions::default()),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let authorizer = authorizer(folder.path(), keys(), options);
+        let request = request("k7Qp2mXw9LaR");
+        c.bench_function(&format!("decision of three {name}, not recorded"), |b| {
+            b.iter(|| black_box(authorizer.preview(&request)));
+        });
+        c.bench_function(&format!("decision of three {name}, recorded"), |b| {
+            b.iter(|| black_box(authorizer.decide(&request)));
+        });
+    }
+}
+
+/// The bytes of a record, without writing them.
+fn encode(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let authorizer = authorizer(folder.path(), keys(), ReuseOptions::default());
+    let [_, record] = [(); 2].map(|()| authorizer.preview(&request("k7Qp2mXw9LaR")));
+    let mut buffer = Vec::new();
+    c.bench_function("record of a decision of three encoded", |b| {
         b.iter(|| {
-            for policy in &policies {
-                black_box(policy.evaluate(Box::new(Arc::clone(&facts))));
-            }
+            buffer.clear();
+            encode_decision_into(black_box(&record), &mut buffer);
+            black_box(buffer.len())
         });
     });
 }
 
-fn decide(c: &mut Criterion) {
-    let engine = Engine::new(None).unwrap();
-    let set = PolicySet::new(policies(&engine)).unwrap();
+/// Two threads over one: what every thread does is the same, so that the time of a batch stays the
+/// same when they do not get in each other's way.
+fn threads(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
-    let options = LogOptions {
-        origin: "keyward.example/bench".to_owned(),
-        engine: ENGINE.to_owned(),
-        policy_set: set.digest(),
-        ..LogOptions::default()
+    let authorizer = authorizer(folder.path(), many_keys(1_000), ReuseOptions::default());
+    let requests: Vec<_> = (0..1_000).map(|n| request(&key_id(n))).collect();
+    let (first, second) = requests.split_at(500);
+    // Each thread begins at another key, as threads of a gateway do.
+    let all = |thread: usize, record: bool| {
+        let (first, second) = if thread == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        for request in first.iter().chain(second) {
+            if record {
+                black_box(authorizer.decide(request));
+            } else {
+                black_box(authorizer.preview(request));
+            }
+        }
     };
-    let log = Log::open(folder.path(), options, Timestamp::from_millis(0)).unwrap();
-    let registry = Box::new(MemoryRegistry::new(keys()).unwrap());
-    let route = Route {
-        methods: vec!["GET".to_owned()],
-        path: "/inventory/{item}".to_owned(),
-        scope: "inventory:read".to_owned(),
-        ..Route::default()
+    all(0, true);
+    for (name, record) in [("not recorded", false), ("recorded", true)] {
+        for threads in [1, 2] {
+            c.bench_function(
+                &format!("1,000 decisions reused, {name}, each of {threads} threads"),
+                |b| {
+                    b.iter_custom(|iterations| {
+                        in_threads(threads, iterations, |thread| all(thread, record))
+                    });
+                },
+            );
+        }
+    }
+}
+
+/// The time in which each of some threads has done something a number of times.
+fn in_threads(threads: usize, iterations: u64, work: impl Fn(usize) + Sync) -> Duration {
+    let begin = Barrier::new(threads);
+    let run = |thread| {
+        begin.wait();
+        let start = Instant::now();
+        (0..iterations).for_each(|_| work(thread));
+        start.elapsed()
     };
-    let routes = RouteTable::new(&[route]).unwrap();
-    let authorizer = Authorizer::new(registry, routes, set, (log, IdSource::new([0; 10]))).unwrap();
-    let request = request();
-    c.bench_function("decision of three with the record", |b| {
-        b.iter(|| black_box(authorizer.decide(&request)));
+    let run = &run;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|thread| scope.spawn(move || run(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .max()
+            .unwrap()
+    })
+}
+
+/// A thousand keys in use among a thousand and among a million, and a million in use.
+fn million(c: &mut Criterion) {
+    let options = ReuseOptions {
+        memory_bytes: 8 << 30,
+        ..ReuseOptions::default()
+    };
+    for (loaded, used) in [(1_000, 1_000), (1_000_000, 1_000), (1_000_000, 1_000_000)] {
+        let folder = tempfile::tempdir().unwrap();
+        let authorizer = authorizer(folder.path(), many_keys(loaded), options);
+        // Spread over all keys, in no order.
+        let requests: Vec<_> = (0..used)
+            .map(|n| request(&key_id(n * 611_953 % loaded)))
+            .collect();
+        for request in &requests {
+            black_box(authorizer.preview(request));
+        }
+        let mut next = requests.iter().cycle();
+        c.bench_function(
+            &format!("decision of three reused, {used} of {loaded} keys in use"),
+            |b| {
+                b.iter(|| black_box(authorizer.preview(next.next().unwrap())));
+            },
+        );
+    }
+}
+
+/// A start with ten policies whose compiled code is cached.
+fn start(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let load = || {
+        let engine = Engine::new(Some(folder.path())).unwrap();
+        let policies = (0..10).map(|n| {
+            let (_, module) = MODULES[n % 3];
+            policy(&engine, &format!("p{n}"), module, &settings(n))
+        });
+        PolicySet::new(policies.collect()).unwrap()
+    };
+    drop(load());
+    c.bench_function("ten cached policies loaded", |b| {
+        b.iter(|| black_box(load()))
     });
 }
 
-criterion_group!(benches, native, evaluate, decide);
+criterion_group!(
+    benches, native, evaluate, decide, encode, threads, million, start
+);
 criterion_main!(benches);

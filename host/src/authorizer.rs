@@ -10,22 +10,25 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
 use crate::decision::id::IdSource;
-use crate::decision::{Decision, DecisionRecord, Permission, combine};
-use crate::facts::Facts;
-use crate::log::{AppendError, AppendErrorKind, Log, Receipt};
+use crate::decision::{Decision, DecisionRecord, Permission};
+use crate::log::{AppendError, AppendErrorKind, Log, Receipt, Reload};
 use crate::policy::PolicySet;
 use crate::registry::{KeyEntry, Registry, gate};
 use crate::request::AccessRequest;
-use crate::route::RouteTable;
-use crate::route::path::PathRefusal;
+use crate::rules::{Rules, Ruling};
+use crate::timestamp::Timestamp;
 
 /// Decides access requests: the whole product for a gateway that embeds it. Shared by threads.
 #[derive(Debug)]
 pub struct Authorizer {
     registry: Box<dyn Registry>,
-    routes: RouteTable,
-    policies: PolicySet,
+    rules: ArcSwap<Rules>,
+    /// Held by a reload: the log tells them in the order in which they happen.
+    reloading: Mutex<()>,
     log: Log,
     ids: IdSource,
 }
@@ -41,19 +44,15 @@ impl Authorizer {
     /// When the log cannot take them.
     pub fn new(
         registry: Box<dyn Registry>,
-        routes: RouteTable,
-        policies: PolicySet,
+        rules: Rules,
         (log, ids): (Log, IdSource),
     ) -> Result<Self, AppendError> {
-        for policy in policies.policies() {
-            log.put_blob(policy.module_digest(), || &policy.spec().module)?;
-        }
-        log.put_blob(policies.digest(), || policies.manifest())?;
+        put_policies(&log, &rules.policies)?;
         log.sync()?;
         Ok(Self {
             registry,
-            routes,
-            policies,
+            rules: ArcSwap::from_pointee(rules),
+            reloading: Mutex::new(()),
             log,
             ids,
         })
@@ -63,22 +62,38 @@ impl Authorizer {
     /// allowed that is not in the log. The calling thread needs 512 KiB of stack.
     #[must_use]
     pub fn decide(&self, request: &AccessRequest) -> Decision {
-        match gate(request.presented(), &*self.registry) {
-            Ok(entry) => self.record(self.evaluate(request, &entry), Some(&entry)),
-            Err(refusal) => {
-                let mut record = self.blank(request);
-                record.reason = refusal.reason.into();
-                record.detail = refusal.detail.map(Into::into);
-                record.key = refusal.key;
-                self.record(record, None)
-            }
-        }
+        let (record, entry) = self.evaluate(request);
+        self.record(record, entry.as_deref())
     }
 
-    /// The policies that it asks.
+    /// What [`decide`](Self::decide) would record, without recording it. It authorises nothing: a
+    /// gateway needs a [`Decision`], and there is none without a record.
     #[must_use]
-    pub const fn policies(&self) -> &PolicySet {
-        &self.policies
+    pub fn preview(&self, request: &AccessRequest) -> DecisionRecord {
+        self.evaluate(request).0
+    }
+
+    /// Decides by other rules from here on, and records that. Requests that are being decided end
+    /// by the rules that they began with. The new rules begin with nothing to reuse.
+    ///
+    /// # Errors
+    /// When the log does not take the change: the rules are then what they were.
+    pub fn reload(&self, rules: Rules, now: Timestamp) -> Result<(), AppendError> {
+        let _turn = self.reloading.lock();
+        put_policies(&self.log, &rules.policies)?;
+        self.log.append_reload(&Reload {
+            time: now,
+            previous: self.rules.load().policies.digest(),
+            policy_set: rules.policies.digest(),
+        })?;
+        self.rules.store(Arc::new(rules));
+        Ok(())
+    }
+
+    /// The rules that it decides by now.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
     /// Makes everything decided so far survive a power cut.
@@ -89,47 +104,32 @@ impl Authorizer {
         self.log.sync()
     }
 
-    /// Maps the route, asks every policy, combines.
-    fn evaluate(&self, request: &AccessRequest, entry: &KeyEntry) -> DecisionRecord {
-        let mut record = self.blank(request);
-        record.key = Some(entry.record().id.as_str().into());
-        record.key_record = Some(entry.digest());
-        let facts = match self.facts(request, entry) {
-            Ok(facts) => Arc::new(facts),
+    fn evaluate(&self, request: &AccessRequest) -> (DecisionRecord, Option<Arc<KeyEntry>>) {
+        let rules = self.rules.load();
+        let (key, entry, ruling) = match gate(request.presented(), &*self.registry) {
+            Ok(entry) => {
+                let key = Some(entry.record().id.as_str().into());
+                let ruling = rules.apply(request, &entry);
+                (key, Some(entry), ruling)
+            }
             Err(refusal) => {
-                record.reason = refusal.reason().into();
-                record.detail = Some(refusal.as_str().into());
-                return record;
+                let ruling = Ruling::denial(refusal.reason, refusal.detail);
+                (refusal.key, None, ruling)
             }
         };
-        record.evaluations = self.policies.evaluate(|| Box::new(Arc::clone(&facts)));
-        let combined = combine(self.policies.outcomes(&record.evaluations));
-        record.permission = combined.permission;
-        record.reason = combined.reason;
-        record
-    }
-
-    /// What the policies may ask about. The caller's own required scope stands before the route's,
-    /// not before what the route says of the path.
-    fn facts(&self, request: &AccessRequest, entry: &KeyEntry) -> Result<Facts, PathRefusal> {
-        let path = request.path()?.clone();
-        let (method, host) = (request.method(), request.host());
-        let route = self.routes.required_scope(method, host, &path)?;
-        let required_scope = request.required_scope().cloned().or(route.scope);
-        let key = Arc::clone(entry.record());
-        Ok(Facts {
-            request: request.clone(),
-            path,
+        let record = DecisionRecord {
+            id: self.ids.next(request.time()),
+            time: request.time(),
+            request: request.id().cloned(),
             key,
-            required_scope,
-        })
-    }
-
-    /// A denial that only lacks its reason.
-    fn blank(&self, request: &AccessRequest) -> DecisionRecord {
-        let id = self.ids.next(request.time());
-        let request_id = request.id().cloned();
-        DecisionRecord::denial(id, request.time(), request_id, self.policies.digest())
+            key_record: entry.as_ref().map(|entry| entry.digest()),
+            policy_set: rules.policies.digest(),
+            permission: ruling.permission,
+            reason: ruling.reason,
+            detail: ruling.detail,
+            evaluations: ruling.evaluations,
+        };
+        (record, entry)
     }
 
     fn record(&self, mut record: DecisionRecord, entry: Option<&KeyEntry>) -> Decision {
@@ -158,4 +158,12 @@ impl Authorizer {
         }
         self.log.append_decision(record)
     }
+}
+
+/// Puts into the log what a replay of a policy set's decisions needs.
+fn put_policies(log: &Log, policies: &PolicySet) -> Result<(), AppendError> {
+    for policy in policies.policies() {
+        log.put_blob(policy.module_digest(), || &policy.spec().module)?;
+    }
+    log.put_blob(policies.digest(), || policies.manifest())
 }

@@ -21,7 +21,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
 use crate::log::{Durability, is_origin};
-use crate::policy::Limits;
+use crate::policy::{Limits, REUSE_MAX_BYTES, ReuseOptions};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
 
 use policy::PolicyConfig;
@@ -53,6 +53,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[limits]`: the defaults of every policy.
     pub limits: Limits,
+    /// `[reuse]`: how much is reused, and how closely that is watched.
+    pub reuse: ReuseOptions,
     /// Every `[[route]]`, in order.
     pub routes: RouteTable,
     /// Every `[[policy]]`, in order: 1 to [`POLICIES_MAX`], at least one in mode `enforce`.
@@ -126,6 +128,7 @@ pub struct ConfigParts {
     /// `[log]`.
     pub log: Option<LogConfig>,
     limits: Limits,
+    reuse: ReuseOptions,
     routes: Option<RouteTable>,
     /// Every `[[policy]]` that could be read.
     pub policies: Vec<PolicyConfig>,
@@ -147,6 +150,7 @@ impl ConfigParts {
             registry: self.registry?,
             log: self.log?,
             limits: self.limits,
+            reuse: self.reuse,
             routes: self.routes?,
             policies: self.policies,
         })
@@ -236,6 +240,10 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
         Some(section) => limits::read(Limits::default(), section, problems),
         None => Limits::default(),
     };
+    let reuse = match root.section("reuse", "[reuse]", problems) {
+        Some(section) => read_reuse(section, problems),
+        None => ReuseOptions::default(),
+    };
     let routes = read_routes(root.sections("route", "[[route]]", problems), problems);
     let policies = root.sections("policy", "[[policy]]", problems);
     let policies = policy::read(policies, limits, source, problems);
@@ -244,6 +252,7 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
         registry,
         log,
         limits,
+        reuse,
         routes,
         policies,
     }
@@ -332,6 +341,26 @@ fn read_log(
         durability: durability?,
         sync_interval_ms,
     })
+}
+
+fn read_reuse(mut section: Section<'_, '_>, problems: &mut Problems) -> ReuseOptions {
+    const MEMORY: Bounds = Bounds {
+        key: "memory_mib",
+        least: 0,
+        most: REUSE_MAX_BYTES >> 20,
+    };
+    const CHECK_EVERY: Bounds = Bounds {
+        key: "check_every",
+        least: 0,
+        most: 1_000_000_000,
+    };
+    let default = ReuseOptions::default();
+    let options = ReuseOptions {
+        memory_bytes: section.number(MEMORY, default.memory_bytes >> 20, problems) << 20,
+        check_every: section.number(CHECK_EVERY, default.check_every, problems),
+    };
+    section.finish(problems);
+    options
 }
 
 /// Reads and compiles every `[[route]]`.

@@ -18,7 +18,7 @@ use crate::log::{AppendError, Receipt};
 use crate::timestamp::Timestamp;
 
 pub use id::DecisionId;
-use verdict::{Effect, Evaluation, Outcome};
+use verdict::{Effect, Evaluated, Outcome};
 
 /// What a gateway may do with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,31 +73,7 @@ pub struct DecisionRecord {
     /// `wrong-secret`. A fixed word, never from the request.
     pub detail: Option<Arc<str>>,
     /// One for each policy of the set, in its order; empty when the host's own gate denied.
-    pub evaluations: Vec<Evaluation>,
-}
-
-impl DecisionRecord {
-    /// A denial about no key, that only lacks its reason.
-    #[must_use]
-    pub fn denial(
-        id: DecisionId,
-        time: Timestamp,
-        request: Option<Arc<str>>,
-        policy_set: Digest,
-    ) -> Self {
-        Self {
-            id,
-            time,
-            request,
-            key: None,
-            key_record: None,
-            policy_set,
-            permission: Permission::Deny,
-            reason: "".into(),
-            detail: None,
-            evaluations: Vec::new(),
-        }
-    }
+    pub evaluations: Vec<Evaluated>,
 }
 
 /// A decision, recorded. An allow cannot exist without the log's receipt.
@@ -181,22 +157,20 @@ pub fn combine<'a>(policies: impl Iterator<Item = (Mode, &'a Outcome)>) -> Combi
         .enumerate()
         .filter(|(_, (mode, _))| *mode == Mode::Enforce)
     {
-        let decided = |permission, reason: &str| Combined {
+        let decided = |permission, reason: Option<&Arc<str>>, otherwise: &str| Combined {
             permission,
-            reason: reason.into(),
+            reason: reason.map_or_else(|| otherwise.into(), Arc::clone),
             decided_by: Some(index),
         };
         match outcome {
-            Outcome::Fault(_) => return decided(Permission::Deny, "policy.failed"),
+            Outcome::Fault(_) => return decided(Permission::Deny, None, "policy.failed"),
             Outcome::Verdict(verdict) => {
-                let reason = verdict
-                    .reason
-                    .as_ref()
-                    .map_or("policy.allowed", |reason| &reason.code);
+                let reason = verdict.reason.as_ref().map(|reason| &reason.code);
+                let decided = |permission| decided(permission, reason, "policy.allowed");
                 match verdict.effect {
-                    Effect::Deny => return decided(Permission::Deny, reason),
+                    Effect::Deny => return decided(Permission::Deny),
                     Effect::Allow if first_allow.is_none() => {
-                        first_allow = Some(decided(Permission::Allow, reason));
+                        first_allow = Some(decided(Permission::Allow));
                     }
                     Effect::Allow | Effect::Abstain => {}
                 }

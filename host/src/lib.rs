@@ -23,6 +23,7 @@
 //! use keyward::registry::memory::MemoryRegistry;
 //! use keyward::request::{AccessRequest, RequestParts};
 //! use keyward::route::{Route, RouteTable};
+//! use keyward::rules::Rules;
 //! use keyward::timestamp::Timestamp;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,8 +58,10 @@
 //! let log = Log::open(folder.path(), options, now)?;
 //! let authorizer = Authorizer::new(
 //!     Box::new(MemoryRegistry::new(keys)?),
-//!     RouteTable::new(&[route])?,
-//!     policies,
+//!     Rules {
+//!         routes: RouteTable::new(&[route])?,
+//!         policies,
+//!     },
 //!     (log, IdSource::new([7; 10])),
 //! )?;
 //!
@@ -84,11 +87,13 @@ pub mod policy;
 pub mod registry;
 pub mod request;
 pub mod route;
+pub mod rules;
 
 pub mod address;
 pub mod clock;
 pub mod digest;
 pub mod key;
+mod per_thread;
 pub mod timestamp;
 
 pub mod manual;

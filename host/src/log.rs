@@ -55,7 +55,7 @@ use storage::{RealStorage, Storage};
 use writer::Writer;
 
 pub use blob::{BLOB_MAX_BYTES, BlobError};
-pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, encode_decision_into};
+pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, Reload, encode_decision_into};
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use open::{has_begun, is_origin};
 pub use reader::{Entries, LogReadError, LogReader, SEGMENTS_MAX, TornTail};
@@ -135,6 +135,14 @@ impl Log {
         let mut entry = Vec::with_capacity(DECISION_EXPECTED_BYTES);
         encode_decision_into(decision, &mut entry);
         self.append(&entry)
+    }
+
+    /// Appends that a host has changed what it decides by, and returns when that is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken it; nothing may then be changed.
+    pub fn append_reload(&self, reload: &Reload) -> Result<Receipt, AppendError> {
+        self.append_durable(&Entry::Reload(*reload).encode())
     }
 
     /// Writes a blob of at most [`BLOB_MAX_BYTES`] unless the log has it. It is durable no later

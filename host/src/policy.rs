@@ -14,6 +14,7 @@ mod descriptor;
 mod engine;
 mod fault;
 mod interface;
+mod reuse;
 mod settings;
 mod snapshot;
 
@@ -27,12 +28,15 @@ pub use component::MODULE_MAX_BYTES;
 pub use descriptor::{AttributeNeed, Descriptor, ReasonTemplate};
 pub use engine::{ENGINE, Engine, EngineError};
 pub use interface::Answers;
+pub use reuse::{REUSE_MAX_BYTES, REUSE_MIN_BYTES, ReuseCounts, ReuseOptions};
 pub use settings::SettingProblem;
 
 use crate::decision::Mode;
 use crate::decision::trace::Answer;
-use crate::decision::verdict::{Evaluation, Fault, Outcome};
+use crate::decision::verdict::{Evaluated, Evaluation, Fault, FaultKind, Outcome};
 use crate::digest::Digest;
+use crate::facts::FactsView;
+use reuse::Reuse;
 
 /// What a policy is made from.
 #[derive(Clone, Debug)]
@@ -55,7 +59,7 @@ pub struct Policy {
     engine: Engine,
     descriptor: Descriptor,
     needs: Arc<BTreeSet<Arc<str>>>,
-    pre: interface::bindings::PolicyPre<interface::State>,
+    compiled: component::Compiled,
     module_digest: Digest,
     snapshot: Option<Digest>,
 }
@@ -66,6 +70,7 @@ pub struct PolicySet {
     policies: Vec<Policy>,
     manifest: Arc<[u8]>,
     digest: Digest,
+    reuse: Reuse,
 }
 
 /// Why a policy does not load.
@@ -75,7 +80,7 @@ pub enum LoadError {
     #[error("what the module says of itself is not acceptable: {0}")]
     Descriptor(String),
     /// A call that a load makes ended in a fault.
-    #[error("`{call}` failed: {fault}")]
+    #[error("`{call}` failed: {fault}{}", advice(.fault.kind))]
     Failed {
         /// `describe` or `configure`.
         call: &'static str,
@@ -156,7 +161,7 @@ impl Policy {
             engine: engine.clone(),
             needs: component::needs(&loaded.descriptor),
             descriptor: loaded.descriptor,
-            pre: loaded.pre,
+            compiled: loaded.compiled,
             module_digest: Digest::of(&spec.module),
             snapshot: loaded.snapshot,
             spec,
@@ -196,7 +201,7 @@ impl Policy {
         let limits = &self.spec.limits;
         let mut state = interface::State::new(limits, Arc::clone(&self.needs));
         state.answer_by(answers);
-        let mut store = component::store(&self.engine, limits, state);
+        let mut store = self.compiled.store(&self.engine, limits, state);
         let result = self
             .check_needs(store.data_mut())
             .and_then(|()| self.call(&mut store));
@@ -231,7 +236,7 @@ impl Policy {
     }
 
     fn call(&self, store: &mut wasmtime::Store<interface::State>) -> wasmtime::Result<Answered> {
-        let world = self.pre.instantiate(&mut *store)?;
+        let world = self.compiled.pre.instantiate(&mut *store)?;
         if self.snapshot.is_none() {
             let configured = component::call_configure(&world, store, &self.spec.settings)?;
             configured.map_err(|_| {
@@ -260,7 +265,8 @@ type Answered = Result<
 >;
 
 impl PolicySet {
-    /// A set of loaded policies, in order: at least one.
+    /// A set of loaded policies, in order: at least one. It reuses as [`ReuseOptions::default`]
+    /// says.
     ///
     /// # Errors
     /// [`PolicySetError`] when there is none.
@@ -285,10 +291,20 @@ impl PolicySet {
         };
         let manifest = serde_json_canonicalizer::to_vec(&manifest)?;
         Ok(Self {
+            reuse: reuse(&policies, ReuseOptions::default()),
             policies,
             digest: Digest::of(&manifest),
             manifest: manifest.into(),
         })
+    }
+
+    /// The same set with other options of reuse, and nothing in its memory.
+    #[must_use]
+    pub fn with_reuse(self, options: ReuseOptions) -> Self {
+        Self {
+            reuse: reuse(&self.policies, options),
+            ..self
+        }
     }
 
     /// The policies, in order.
@@ -297,21 +313,37 @@ impl PolicySet {
         &self.policies
     }
 
-    /// Evaluates every policy, in order, also after a denial: a decision explains itself in full.
-    /// `answers` is called once for each.
-    pub fn evaluate(&self, answers: impl Fn() -> Box<dyn Answers>) -> Vec<Evaluation> {
-        self.policies
-            .iter()
-            .map(|policy| policy.evaluate(answers()))
-            .collect()
+    /// One evaluation for each policy, in order, also after a denial: a decision explains itself in
+    /// full. What was evaluated for the same key with the same answers is reused; the result is
+    /// the same either way.
+    #[must_use]
+    pub fn evaluate(&self, facts: FactsView<'_>) -> Vec<Evaluated> {
+        self.reuse.evaluate(facts, &self.policies, Policy::evaluate)
+    }
+
+    /// Lets go of everything that could be reused.
+    pub fn forget(&self) {
+        self.reuse.forget();
+    }
+
+    /// What was reused of each policy, in order, since the set was made.
+    #[must_use]
+    pub fn reuse_counts(&self) -> Vec<ReuseCounts> {
+        self.reuse.counts()
+    }
+
+    /// How it reuses.
+    #[must_use]
+    pub const fn reuse_options(&self) -> ReuseOptions {
+        self.reuse.options()
     }
 
     /// What came of each policy, with whether it counts: what [`crate::decision::combine`] takes.
     pub fn outcomes<'a>(
         &'a self,
-        evaluations: &'a [Evaluation],
+        evaluations: &'a [Evaluated],
     ) -> impl Iterator<Item = (Mode, &'a Outcome)> {
-        let outcomes = evaluations.iter().map(|evaluation| &evaluation.outcome);
+        let outcomes = evaluations.iter().map(|it| &it.evaluation.outcome);
         self.policies
             .iter()
             .map(|policy| policy.spec.mode)
@@ -329,6 +361,11 @@ impl PolicySet {
     pub const fn digest(&self) -> Digest {
         self.digest
     }
+}
+
+fn reuse(policies: &[Policy], options: ReuseOptions) -> Reuse {
+    let needs = policies.iter().map(|policy| Arc::clone(&policy.needs));
+    Reuse::new(needs, options)
 }
 
 /// What a component is, without settings.
@@ -356,6 +393,16 @@ impl std::fmt::Debug for Policy {
             .field("module", &self.module_digest)
             .field("snapshot", &self.snapshot)
             .finish_non_exhaustive()
+    }
+}
+
+/// Which limit to raise when a load goes over it.
+const fn advice(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::OutOfFuel => "; raise `configure_fuel` in its limits",
+        FaultKind::OutOfMemory => "; raise `memory_mib` in its limits",
+        FaultKind::Deadline => "; raise `deadline_ms` in its limits",
+        _ => "",
     }
 }
 

@@ -12,6 +12,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::key::SCOPE_MAX_BYTES;
 
 use authority::{HostError, MethodError, normal_host, normal_method};
@@ -52,12 +54,12 @@ pub struct RouteTable {
 }
 
 /// What the table says about a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RouteMatch {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteMatch<'a> {
     /// Which route decided, counted from 0; `None`: none matched.
     pub route: Option<usize>,
     /// The scope that the request needs; `None`: none matched, and no scope is required.
-    pub scope: Option<Arc<str>>,
+    pub scope: Option<&'a Arc<str>>,
 }
 
 /// What is wrong with one route.
@@ -182,7 +184,7 @@ impl RouteTable {
         method: &str,
         host: &str,
         path: &CanonicalPath,
-    ) -> Result<RouteMatch, PathRefusal> {
+    ) -> Result<RouteMatch<'_>, PathRefusal> {
         let found = self.first(path.text(), |rule| rule.takes(method, host));
         let rule = found.and_then(|index| self.rules.get(index));
         if path.has_parameters() && !rule.is_some_and(|rule| rule.allow_parameters) {
@@ -190,7 +192,7 @@ impl RouteTable {
         }
         Ok(RouteMatch {
             route: found,
-            scope: rule.map(|rule| Arc::clone(&rule.scope)),
+            scope: rule.map(|rule| &rule.scope),
         })
     }
 
@@ -220,7 +222,7 @@ impl RouteTable {
         };
         let mut best = usize::MAX;
         // A node, and what is left of the path behind its slash; `None`: the path ends there.
-        let mut open = vec![(0, path.strip_prefix('/'))];
+        let mut open: SmallVec<[_; 16]> = smallvec![(0, path.strip_prefix('/'))];
         while let Some((node, left)) = open.pop() {
             let Some(node) = self.nodes.get(node).filter(|node| node.earliest < best) else {
                 continue;

@@ -3,7 +3,7 @@
 
 use super::sets::{key_record, manifest};
 use crate::decision::reasons::host_reason;
-use crate::decision::verdict::{Effect, Evaluation, Outcome, Params};
+use crate::decision::verdict::{Effect, Evaluated, Outcome, Params};
 use crate::decision::{DecisionRecord, combine};
 use crate::key::KeyRecord;
 use crate::log::LogReader;
@@ -47,6 +47,9 @@ pub struct PolicyExplanation {
     pub notes: Vec<String>,
     /// The fuel that it used.
     pub fuel: u64,
+    /// Whether it was evaluated for an earlier request of the key that it could not tell from this
+    /// one.
+    pub reused: bool,
 }
 
 /// Explains a decision. What the log folder lacks is said in the explanation itself, and what there
@@ -86,20 +89,20 @@ fn explain_set(manifest: &Manifest, record: &DecisionRecord) -> Vec<PolicyExplan
     let decided_by = combine(
         outcomes
             .clone()
-            .map(|(policy, e)| (policy.mode, &e.outcome)),
+            .map(|(policy, e)| (policy.mode, &e.evaluation.outcome)),
     )
     .decided_by;
-    let explain = |(index, (policy, evaluation))| {
-        explain_policy(policy, evaluation, decided_by == Some(index))
-    };
+    let explain =
+        |(index, (policy, evaluated))| explain_policy(policy, evaluated, decided_by == Some(index));
     outcomes.enumerate().map(explain).collect()
 }
 
 fn explain_policy(
     policy: &ManifestPolicy,
-    evaluation: &Evaluation,
+    evaluated: &Evaluated,
     decided: bool,
 ) -> PolicyExplanation {
+    let evaluation = &evaluated.evaluation;
     let Descriptor { name, version, .. } = &policy.descriptor;
     let steps = evaluation.trace.steps.iter();
     let mut explanation = PolicyExplanation {
@@ -113,6 +116,7 @@ fn explain_policy(
         steps: steps.map(|(q, a)| (q.to_string(), a.to_string())).collect(),
         notes: Vec::new(),
         fuel: evaluation.fuel,
+        reused: evaluated.is_reused,
     };
     match &evaluation.outcome {
         Outcome::Fault(fault) => {
@@ -122,7 +126,7 @@ fn explain_policy(
         Outcome::Verdict(verdict) => {
             explanation.effect = verdict.effect.as_str();
             if let Some(reason) = &verdict.reason {
-                explanation.reason.clone_from(&reason.code);
+                reason.code.as_ref().clone_into(&mut explanation.reason);
                 if let Some(template) = policy.descriptor.reason(&reason.code) {
                     explanation.text = render(&template.text, &reason.params);
                     let denied = verdict.effect == Effect::Deny;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::sets::{AuditError, RecordedSet, Sets, key_record};
 use crate::decision::trace::{Answer, Question};
-use crate::decision::verdict::{Evaluation, FaultKind, Outcome, Verdict};
+use crate::decision::verdict::{Evaluated, Evaluation, FaultKind, Outcome, Verdict};
 use crate::decision::{DecisionRecord, Permission, combine, reasons};
 use crate::digest::Digest;
 use crate::facts::key_answer;
@@ -89,7 +89,7 @@ impl Iterator for Replay<'_> {
                         finding,
                     }));
                 }
-                Ok(Entry::Boot(_) | Entry::Recovery(_)) => {}
+                Ok(Entry::Boot(_) | Entry::Recovery(_) | Entry::Reload(_)) => {}
                 Err(error) => return Some(Err(AuditError::Entry { index, error })),
             }
         }
@@ -153,16 +153,20 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
         .iter()
         .zip(&set.manifest.policies)
         .zip(&record.evaluations);
-    for ((policy, manifest), recorded) in policies {
+    for (
+        (policy, manifest),
+        Evaluated {
+            evaluation: recorded,
+            ..
+        },
+    ) in policies
+    {
         if same_engine {
             check_snapshot(&mut differences, policy, manifest);
         }
         check_answers(&mut differences, &manifest.name, recorded, (record, key));
-        let outcome = if is_deadline(&recorded.outcome) {
-            let name = &manifest.name;
-            unreplayable = Some(format!(
-                "the host's clock ended policy `{name}`, which no replay repeats"
-            ));
+        let outcome = if let Some(reason) = not_to_repeat(&recorded.outcome) {
+            unreplayable = Some(format!("policy `{}`: {reason}", manifest.name));
             recorded.outcome.clone()
         } else {
             let replayed = run(policy, recorded);
@@ -189,8 +193,16 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
     }
 }
 
-fn is_deadline(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Fault(fault) if fault.kind == FaultKind::Deadline)
+/// Why no replay can repeat an outcome, if none can.
+fn not_to_repeat(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Fault(fault) => match fault.kind {
+            FaultKind::Deadline => Some("the host's clock ended it, which no replay repeats"),
+            FaultKind::Unrepeatable => Some("it did not answer the same facts in the same way"),
+            _ => None,
+        },
+        Outcome::Verdict(_) => None,
+    }
 }
 
 /// The same module with the same settings on the same engine gives the same snapshot.
@@ -254,7 +266,7 @@ fn check_agreement(differences: &mut Differences, record: &DecisionRecord) {
     let traces = record
         .evaluations
         .iter()
-        .map(|evaluation| &evaluation.trace);
+        .map(|evaluated| &evaluated.evaluation.trace);
     for (question, answer) in traces.flat_map(|trace| &trace.steps) {
         // What a policy does not list among its needs is absent for it, whatever others are told.
         let is_hidden = matches!(question, Question::Attribute(_)) && *answer == Answer::Absent;
@@ -336,7 +348,7 @@ fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Fault(fault) => format!("fault: {fault}"),
         Outcome::Verdict(verdict) => {
-            let reason = verdict.reason.as_ref().map_or("", |reason| &reason.code);
+            let reason = verdict.reason.as_ref().map_or("", |reason| &*reason.code);
             format!("{} {reason}", verdict.effect.as_str())
         }
     }

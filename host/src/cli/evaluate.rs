@@ -11,6 +11,7 @@ use super::{Failure, Status, open, output, say};
 use crate::authorizer::Authorizer;
 use crate::clock;
 use crate::decision::{Decision, Permission};
+use crate::log::AppendErrorKind;
 use crate::request::AccessRequest;
 use crate::request::lines::{LineError, RequestReader};
 
@@ -52,10 +53,15 @@ struct Counts {
     denied: u64,
     unrecorded: u64,
     bad_lines: u64,
+    /// Of all policies together.
+    evaluations: u64,
+    reused: u64,
 }
 
 /// How many lines lie between two words on progress.
 const PROGRESS_LINES: u64 = 20_000;
+/// How often a slow disk is waited for at the end, a second or so each time.
+const SYNC_TRIES_MAX: u32 = 60;
 /// How many bad lines are shown; the rest are only counted.
 const BAD_LINES_SHOWN_MAX: u64 = 1_000;
 
@@ -91,9 +97,7 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
         flush_each: terminal,
     };
     let counts = evaluate(&authorizer, input, &mut shown)?;
-    authorizer
-        .sync()
-        .map_err(|error| Failure::storage(anyhow!("the log is not safe: {error}")))?;
+    sync(&authorizer)?;
     finish(&counts, &mut shown)
 }
 
@@ -132,15 +136,37 @@ fn evaluate<W: Write>(
     Ok(counts)
 }
 
+/// Makes everything durable. Nobody waits for an answer any more, so that a slow disk gets the time
+/// that it needs.
+fn sync(authorizer: &Authorizer) -> Result<(), Failure> {
+    let mut tries = 1;
+    loop {
+        match authorizer.sync() {
+            Err(error) if error.kind() == AppendErrorKind::Timeout && tries < SYNC_TRIES_MAX => {
+                tries += 1;
+            }
+            other => {
+                let failed = |error| Failure::storage(anyhow!("the log is not safe: {error}"));
+                return other.map_err(failed);
+            }
+        }
+    }
+}
+
 fn finish<W: Write>(counts: &Counts, shown: &mut Shown<W>) -> Result<Status, Failure> {
     let Counts {
         allowed,
         denied,
         unrecorded,
         bad_lines,
+        evaluations,
+        reused,
     } = counts;
     let total = allowed + denied;
-    let summary = format!("{total} requests: {allowed} allowed, {denied} denied");
+    let mut summary = format!("{total} requests: {allowed} allowed, {denied} denied");
+    if *reused > 0 {
+        summary.push_str(&format!("; {reused} of {evaluations} evaluations reused"));
+    }
     if shown.format == Format::Table {
         writeln!(shown.out, "{summary}")
             .and_then(|()| shown.out.flush())
@@ -168,6 +194,10 @@ impl Counts {
             Permission::Deny => self.denied += 1,
         }
         self.unrecorded += u64::from(decision.receipt().is_none());
+        for evaluated in &decision.record().evaluations {
+            self.evaluations += 1;
+            self.reused += u64::from(evaluated.is_reused);
+        }
     }
 }
 
@@ -192,11 +222,12 @@ impl<W: Write> Shown<W> {
         decision: &Decision,
         authorizer: &Authorizer,
     ) -> io::Result<()> {
+        let policies = &authorizer.rules().policies;
         match self.format {
             Format::Table => {
-                output::write_row(&mut self.out, (request, decision), authorizer.policies())?;
+                output::write_row(&mut self.out, (request, decision), policies)?;
             }
-            Format::Json => output::write_json(&mut self.out, decision, authorizer.policies())?,
+            Format::Json => output::write_json(&mut self.out, decision, policies)?,
         }
         if self.flush_each {
             self.out.flush()

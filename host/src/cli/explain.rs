@@ -143,6 +143,11 @@ fn policy_text(policy: &PolicyExplanation) -> String {
     for note in &policy.notes {
         let _ = write!(text, "\n  {NOTE}{}{NOTE:#}", clip(note, ANSWER_MAX_CHARS));
     }
-    let _ = write!(text, "\n  {FAINT}fuel {}{FAINT:#}", policy.fuel);
+    let reused = if policy.reused {
+        ", evaluated for an earlier request with the same answers"
+    } else {
+        ""
+    };
+    let _ = write!(text, "\n  {FAINT}fuel {}{reused}{FAINT:#}", policy.fuel);
     text
 }

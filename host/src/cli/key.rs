@@ -301,7 +301,7 @@ fn not_compliant(policies: &PolicySet, record: KeyRecord, now: Timestamp) -> Vec
                 .iter()
                 .any(|s| s.name == "key-not-compliant")
         })
-        .filter_map(|verdict| verdict.reason.map(|reason| reason.code))
+        .filter_map(|verdict| verdict.reason.map(|reason| reason.code.to_string()))
         .collect()
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
-use super::Failure;
+use super::{Failure, say};
 use crate::authorizer::Authorizer;
 use crate::clock;
 use crate::config::policy::{Builtin, ModuleSource, PolicyConfig};
@@ -24,15 +24,22 @@ use crate::policy::{
 };
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
+use crate::rules::Rules;
 
 /// Reads a configuration.
 pub(super) fn config(path: &Path) -> Result<Config, Failure> {
     Config::load(path).map_err(Failure::usage)
 }
 
-/// The wasm engine, with the user's own cache of compiled code.
+/// The wasm engine, with the user's own cache of compiled code, or without one and a word on why.
 pub(super) fn engine() -> Result<Engine, EngineError> {
-    Engine::new(cache_folder().as_deref())
+    match Engine::new(cache_folder().as_deref()) {
+        Err(error @ EngineError::Cache(_)) => {
+            say(format_args!("{error}"));
+            Engine::new(None)
+        }
+        other => other,
+    }
 }
 
 /// `keyward` in the user's cache folder (XDG Base Directory Specification); `None`: no cache.
@@ -43,19 +50,20 @@ fn cache_folder() -> Option<PathBuf> {
             .filter(|dir| dir.is_absolute())
     };
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    let folder = base.join("keyward");
-    std::fs::create_dir_all(&folder).is_ok().then_some(folder)
+    Some(base.join("keyward"))
 }
 
 /// Everything that a configuration asks for, ready to decide.
 pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
     let engine = engine().map_err(Failure::usage)?;
-    let policies = policies(&config.policies, &engine).map_err(|problems| {
-        Failure::usage(anyhow!(
-            "the policies do not load:\n{}",
-            problems.join("\n")
-        ))
-    })?;
+    let policies = policies(&config.policies, &engine)
+        .map_err(|problems| {
+            Failure::usage(anyhow!(
+                "the policies do not load:\n{}",
+                problems.join("\n")
+            ))
+        })?
+        .with_reuse(config.reuse);
     let registry = registry(&config.registry)?;
     let log = log(config, policies.digest())?;
     let mut random = [0; 10];
@@ -64,8 +72,10 @@ pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
         .map_err(Failure::storage)?;
     Authorizer::new(
         Box::new(registry),
-        config.routes.clone(),
-        policies,
+        Rules {
+            routes: config.routes.clone(),
+            policies,
+        },
         (log, IdSource::new(random)),
     )
     .map_err(|error| Failure::storage(anyhow!("the log takes nothing: {error}")))

@@ -94,8 +94,9 @@ pub(super) fn write_json(
         reason: &record.reason,
         key: record.key.as_deref(),
         policies: rows
-            .map(|(policy, evaluation)| {
-                policy_json(&policy.spec().name, policy.spec().mode, &evaluation.outcome)
+            .map(|(policy, evaluated)| {
+                let spec = policy.spec();
+                policy_json(&spec.name, spec.mode, &evaluated.evaluation.outcome)
             })
             .collect(),
         index: decision.receipt().map(|receipt| receipt.index()),
@@ -133,7 +134,7 @@ fn policy_json<'a>(name: &'a str, mode: Mode, outcome: &'a Outcome) -> PolicyJso
         Outcome::Verdict(verdict) => PolicyJson {
             name,
             effect: verdict.effect.as_str(),
-            reason: verdict.reason.as_ref().map(|reason| reason.code.as_str()),
+            reason: verdict.reason.as_ref().map(|reason| &*reason.code),
             params: verdict
                 .reason
                 .as_ref()
@@ -181,12 +182,12 @@ pub(super) fn write_row(
         source,
         clip(&record.reason, 60),
     )?;
-    for (policy, evaluation) in policies.policies().iter().zip(&record.evaluations) {
+    for (policy, evaluated) in policies.policies().iter().zip(&record.evaluations) {
         write_notes(
             out,
             &policy.spec().name,
             policy.spec().mode,
-            &evaluation.outcome,
+            &evaluated.evaluation.outcome,
         )?;
     }
     writeln!(out)
@@ -205,7 +206,7 @@ fn write_notes(
         }
         Outcome::Verdict(verdict) => {
             if mode == Mode::Shadow && verdict.effect == Effect::Deny {
-                let reason = verdict.reason.as_ref().map_or("", |reason| &reason.code);
+                let reason = verdict.reason.as_ref().map_or("", |reason| &*reason.code);
                 write!(out, "  {NOTE}~ {policy}: {}{NOTE:#}", clip(reason, 60))?;
             }
             for signal in &verdict.signals {

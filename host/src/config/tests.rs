@@ -69,6 +69,11 @@ fn the_least_file_has_every_default() {
         deadline_ms: 1_000,
     };
     assert_eq!((config.limits, config.policies[0].limits), (limits, limits));
+    let reuse = ReuseOptions {
+        memory_bytes: 64 << 20,
+        check_every: 1_024,
+    };
+    assert_eq!(config.reuse, reuse);
     let policy = &config.policies[0];
     assert_eq!(
         (&*policy.name, policy.mode, policy.sha256),
@@ -87,6 +92,7 @@ fn reads_everything_that_may_stand_there() {
          [log]\npath = \"/var/log/keyward\"\norigin = \"o\"\ndurability = \"durable\"\n\
          sync_interval_ms = 10_000\n\
          [limits]\nfuel = 2_000_000\nmemory_mib = 0x40\n\
+         [reuse]\nmemory_mib = 0\ncheck_every = 1\n\
          [[route]]\nmethod = [\"GET\", \"head\"]\nhost = \"API.example.com\"\n\
          path = \"/inventory/{{item}}\"\nscope = \"inventory:read\"\nallow_parameters = true\n\
          [[route]]\nmethod = \"*\"\npath = \"/{{rest...}}\"\nscope = \"all:use\"\n\
@@ -106,12 +112,17 @@ fn reads_everything_that_may_stand_there() {
         (config.limits.fuel, config.limits.memory_bytes >> 20),
         (2_000_000, 64)
     );
+    let reuse = ReuseOptions {
+        memory_bytes: 0,
+        check_every: 1,
+    };
+    assert_eq!(config.reuse, reuse);
     let path = CanonicalPath::parse("/inventory/4;x").unwrap();
     let found = config
         .routes
         .required_scope("HEAD", "api.example.com", &path)
         .unwrap();
-    assert_eq!(found.scope.as_deref(), Some("inventory:read"));
+    assert_eq!(found.scope, Some(&"inventory:read".into()));
     let [hours, ip, rotation] = &*config.policies else {
         panic!("three policies")
     };
@@ -131,7 +142,7 @@ fn reads_everything_that_may_stand_there() {
     assert_eq!((ip.limits, ip.mode), (config.limits, Mode::Enforce));
     assert_eq!(ip.module, ModuleSource::Builtin(Builtin::Ip));
     assert_eq!(rotation.module, ModuleSource::Builtin(Builtin::Rotation));
-    assert_eq!(rotation.position().to_string(), "34:1");
+    assert_eq!(rotation.position().to_string(), "37:1");
 }
 
 #[test]
@@ -181,6 +192,9 @@ sync_interval_ms = 0
 [limits]
 fule = 1
 memory_mib = 4_096
+[reuse]
+memory_mib = 2_000_000
+check_evry = 1
 [[route]]
 method = \"GET\"
 path = \"/a\"
@@ -204,15 +218,17 @@ mode = \"shadow\"
         "6:20: `sync_interval_ms` is out of bounds; it can be from 1 to 10000",
         "8:1: unknown key `fule` in [limits]; did you mean `fuel`?",
         "9:14: `memory_mib` is out of bounds; it can be from 1 to 1024",
-        "13:9: `A:b` is not a scope; write `resource:action` in lower case and without wildcards, \
+        "11:14: `memory_mib` is out of bounds; it can be from 0 to 1048576",
+        "12:1: unknown key `check_evry` in [reuse]; did you mean `check_every`?",
+        "16:9: `A:b` is not a scope; write `resource:action` in lower case and without wildcards, \
          for example `inventory:read`",
-        "14:1: `module` is missing in [[policy]]",
-        "15:8: `Scope` is not a name for a policy; one is at most 64 of a-z, 0-9, `_` and `-`, and \
+        "17:1: `module` is missing in [[policy]]",
+        "18:8: `Scope` is not a name for a policy; one is at most 64 of a-z, 0-9, `_` and `-`, and \
          starts with a letter or digit",
-        "16:1: unknown key `modul` in [[policy]]; did you mean `module`?",
-        "18:8: `é` is not a name for a policy; one is at most 64 of a-z, 0-9, `_` and `-`, and \
+        "19:1: unknown key `modul` in [[policy]]; did you mean `module`?",
+        "21:8: `é` is not a name for a policy; one is at most 64 of a-z, 0-9, `_` and `-`, and \
          starts with a letter or digit",
-        "19:10: `module` cannot be `builtin:scop`; write one of `builtin:scope`, \
+        "22:10: `module` cannot be `builtin:scop`; write one of `builtin:scope`, \
          `builtin:rotation`, `builtin:ip`; did you mean `builtin:scope`?",
     ];
     let mut found = problems(text);

@@ -1,7 +1,9 @@
 //! Decision ids: ULIDs (128 bits: 48 of milliseconds, 80 of randomness), 26 characters of
 //! Crockford's base32.
 //!
-//! The random half starts anywhere and counts up, so that ids of one process never repeat.
+//! The random half starts anywhere and counts up, for each of a number of groups of threads in a
+//! range of its own, so that ids of one process never repeat and threads do not wait for each other
+//! to count.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Serialize, Serializer};
 use ulid::Ulid;
 
+use crate::per_thread::PerThread;
 use crate::timestamp::Timestamp;
 
 /// A decision's name.
@@ -27,7 +30,7 @@ pub struct DecisionIdError(String);
 #[derive(Debug)]
 pub struct IdSource {
     start: u128,
-    count: AtomicU64,
+    counts: PerThread<AtomicU64>,
 }
 
 impl IdSource {
@@ -39,14 +42,17 @@ impl IdSource {
             .fold(0, |start, byte| start << 8 | u128::from(*byte));
         Self {
             start,
-            count: AtomicU64::new(0),
+            counts: PerThread::default(),
         }
     }
 
     /// The next id. Its time is that of the decision; a time before 1970 counts as 1970.
     pub fn next(&self, time: Timestamp) -> DecisionId {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let random = self.start.wrapping_add(count.into());
+        let (group, count) = self.counts.mine();
+        let count = count.fetch_add(1, Ordering::Relaxed);
+        // 16 of the 80 bits say which group, the rest count.
+        let random = u128::from(group) << 64 | u128::from(count);
+        let random = self.start.wrapping_add(random);
         let millis = u64::try_from(time.millis()).unwrap_or(0);
         DecisionId(Ulid::from_parts(millis, random).into())
     }
@@ -82,8 +88,11 @@ mod tests {
         let ids = IdSource::new([0xff; 10]);
         let time = Timestamp::parse("2026-11-23T10:00:00Z").unwrap();
         let [first, second] = [ids.next(time), ids.next(time)];
-        assert_eq!(first.to_string(), "01M83XJ880ZZZZZZZZZZZZZZZZ");
-        assert_eq!(second.to_string(), "01M83XJ8800000000000000000");
+        let random = |id: DecisionId| id.0 << 48 >> 48;
+        let group = u128::from(ids.counts.mine().0) << 64;
+        assert_eq!(random(first), (group + (1 << 80) - 1) % (1 << 80));
+        assert_eq!(random(second), group);
+        assert!(first.to_string().starts_with("01M83XJ880"));
         assert_eq!(second.to_string().parse(), Ok(second));
         assert!("01M83X".parse::<DecisionId>().is_err());
         assert_eq!(ids.next(Timestamp::from_millis(-5)).0 >> 80, 0);

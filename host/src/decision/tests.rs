@@ -5,7 +5,7 @@ use super::*;
 
 fn verdict(effect: Effect, code: &str) -> Outcome {
     let reason = (!code.is_empty()).then(|| Reason {
-        code: code.to_owned(),
+        code: code.into(),
         params: Vec::new(),
     });
     Outcome::Verdict(Verdict {

@@ -1,6 +1,8 @@
 //! What one policy answers: a verdict, or the fault that stands in for one.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
@@ -25,7 +27,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// A code of the descriptor, for example `scope.missing`. Stable: never renamed or reused.
-    pub code: String,
+    pub code: Arc<str>,
     /// Values for the text's placeholders.
     pub params: Params,
 }
@@ -81,6 +83,8 @@ pub enum FaultKind {
     TooManyQuestions,
     /// It trapped: an unreachable, a bad access, a stack overflow.
     Trap,
+    /// Asked afresh, it did not answer as in the trace that its answer was reused from.
+    Unrepeatable,
     /// Its answer was larger than the budget.
     VerdictTooLarge,
 }
@@ -102,6 +106,26 @@ pub enum Outcome {
     Fault(Fault),
     /// It answered.
     Verdict(Verdict),
+}
+
+/// One policy's part in one decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evaluated {
+    /// What it asked, and what came of it. Shared with the other decisions that it was reused for.
+    pub evaluation: SharedEvaluation,
+    /// Whether it was made for an earlier decision: every question of its trace would have been
+    /// answered the same for this one.
+    pub is_reused: bool,
+}
+
+/// An evaluation that decisions share. It cannot be changed, so that its form in a record is made
+/// once and kept with it.
+#[derive(Clone)]
+pub struct SharedEvaluation(Arc<Kept>);
+
+struct Kept {
+    evaluation: Evaluation,
+    encoded: OnceLock<Box<[u8]>>,
 }
 
 /// One evaluation of one policy, in full.
@@ -130,7 +154,7 @@ impl Effect {
 
 impl FaultKind {
     /// Every kind, in the order of their codes in the record.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Contract,
         Self::Deadline,
         Self::Declared,
@@ -139,6 +163,7 @@ impl FaultKind {
         Self::TooManyQuestions,
         Self::Trap,
         Self::VerdictTooLarge,
+        Self::Unrepeatable,
     ];
 
     /// The name in files and output.
@@ -152,6 +177,7 @@ impl FaultKind {
             Self::OutOfMemory => "out-of-memory",
             Self::TooManyQuestions => "too-many-questions",
             Self::Trap => "trap",
+            Self::Unrepeatable => "unrepeatable",
             Self::VerdictTooLarge => "verdict-too-large",
         }
     }
@@ -170,6 +196,59 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.kind.as_str(), self.detail)
+    }
+}
+
+impl Evaluated {
+    /// An evaluation that was made for the decision that it is part of.
+    #[must_use]
+    pub fn afresh(evaluation: Evaluation) -> Self {
+        Self {
+            evaluation: evaluation.into(),
+            is_reused: false,
+        }
+    }
+}
+
+impl SharedEvaluation {
+    /// Its form in a record, which `encode` makes when nobody has before.
+    pub(crate) fn encoded(&self, encode: impl FnOnce(&Evaluation) -> Vec<u8>) -> &[u8] {
+        let Kept {
+            evaluation,
+            encoded,
+        } = &*self.0;
+        encoded.get_or_init(|| encode(evaluation).into())
+    }
+}
+
+impl From<Evaluation> for SharedEvaluation {
+    fn from(evaluation: Evaluation) -> Self {
+        Self(Arc::new(Kept {
+            evaluation,
+            encoded: OnceLock::new(),
+        }))
+    }
+}
+
+impl Deref for SharedEvaluation {
+    type Target = Evaluation;
+
+    fn deref(&self) -> &Evaluation {
+        &self.0.evaluation
+    }
+}
+
+impl PartialEq for SharedEvaluation {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for SharedEvaluation {}
+
+impl fmt::Debug for SharedEvaluation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
     }
 }
 

@@ -7,8 +7,9 @@
 //! was written years ago. Numbers of questions, answers, effects and faults are in `codes.rs` and
 //! are never reused.
 //!
-//! [`Entry::decode`] accepts exactly the bytes that [`Entry::encode`] makes: whatever it has read
-//! it encodes again and compares, so that no two byte strings are the same entry.
+//! [`Entry::decode`] accepts exactly the bytes that [`Entry::encode`] makes, or has made in an
+//! earlier layout: whatever it has read it encodes again in the same layout and compares, so that
+//! no two byte strings of a layout are the same entry.
 
 mod codes;
 mod decode;
@@ -33,6 +34,8 @@ pub enum Entry {
     Decision(DecisionRecord),
     /// The end of the log had been torn off, and was dropped.
     Recovery(Recovery),
+    /// A running host has changed what it decides by.
+    Reload(Reload),
 }
 
 /// A host has started to write; what an auditor has to know about the entries up to the next boot.
@@ -63,6 +66,19 @@ pub struct Recovery {
     pub dropped_bytes: u64,
     /// The first index of the segment that they were dropped from.
     pub segment: u64,
+}
+
+/// A running host has changed its routes, its policies or both. The decisions behind it say by
+/// which policy set each was made; the first of them may still be of the set before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// When it was changed.
+    pub time: Timestamp,
+    /// The digest of the manifest of the policy set before.
+    pub previous: Digest,
+    /// The digest of the manifest of the policy set from here on. The same as before when only
+    /// routes changed.
+    pub policy_set: Digest,
 }
 
 /// Why some bytes are not an entry.
@@ -102,11 +118,17 @@ impl Entry {
     /// question has.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_in(codes::DECISION_LAYOUT)
+    }
+
+    /// The entry's bytes, in one of the layouts that decisions have had.
+    fn encode_in(&self, layout: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
         match self {
             Self::Boot(boot) => encode::boot(boot, &mut bytes),
-            Self::Decision(decision) => encode_decision_into(decision, &mut bytes),
+            Self::Decision(decision) => encode::decision_in(layout, decision, &mut bytes),
             Self::Recovery(recovery) => encode::recovery(recovery, &mut bytes),
+            Self::Reload(reload) => encode::reload(reload, &mut bytes),
         }
         bytes
     }
@@ -114,14 +136,14 @@ impl Entry {
     /// Reads an entry.
     ///
     /// # Errors
-    /// [`EntryError`] when the bytes are anything but what [`Entry::encode`] makes of some entry of
-    /// at most [`ENTRY_MAX_BYTES`].
+    /// [`EntryError`] when the bytes are anything but what [`Entry::encode`] makes, or has made in
+    /// an earlier layout, of some entry of at most [`ENTRY_MAX_BYTES`].
     pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
         if bytes.len() > ENTRY_MAX_BYTES {
             return Err(EntryError::TooLarge { bytes: bytes.len() });
         }
-        let entry = decode::entry(bytes)?;
-        if entry.encode() == bytes {
+        let (entry, layout) = decode::entry(bytes)?;
+        if entry.encode_in(layout) == bytes {
             Ok(entry)
         } else {
             Err(EntryError::NotCanonical)

@@ -13,7 +13,8 @@ use super::fault::Stop;
 pub struct Limits {
     /// Fuel for one `evaluate`, in the engine's units: about one for each wasm instruction.
     pub fuel: u64,
-    /// Fuel for `describe` and for `configure`, each, instantiation included.
+    /// Fuel for `describe` and for `configure`, each, instantiation included; one more for each
+    /// byte of the module, which making an instance copies.
     pub configure_fuel: u64,
     /// Linear memory of one instance, in bytes, all its memories together.
     pub memory_bytes: u64,

@@ -24,9 +24,15 @@ pub const MODULE_MAX_BYTES: usize = 32 << 20;
 /// A component that passed every check, ready to make instances.
 pub(super) struct Loaded {
     pub(super) descriptor: Descriptor,
-    pub(super) pre: PolicyPre<State>,
+    pub(super) compiled: Compiled,
     /// The digest of the snapshot; `None` when each instance has to be configured.
     pub(super) snapshot: Option<Digest>,
+}
+
+/// A component ready to make instances, and how long it is.
+pub(super) struct Compiled {
+    pub(super) pre: PolicyPre<State>,
+    bytes: u64,
 }
 
 /// Loads a policy: component, imports, descriptor, settings, snapshot.
@@ -43,25 +49,50 @@ pub(super) fn load(engine: &Engine, spec: &PolicySpec) -> Result<Loaded, LoadErr
         .map_or(&*spec.module, |instrumented| &instrumented.wasm);
     let component = compile(engine, bytes)?;
     check_imports(engine, &component.component_type())?;
-    let pre = link(engine, &component)?;
-    let descriptor = describe(engine, &pre, &spec.limits)?;
+    let compiled = Compiled::new(engine, &component, bytes)?;
+    let descriptor = describe(engine, &compiled, &spec.limits)?;
     check_settings(&descriptor, &spec.settings)?;
-    let snapshot = configure(engine, &pre, spec, instrumented.as_ref())?;
-    let Some(snapshot) = snapshot else {
+    let snapshot = configure(engine, &compiled, spec, instrumented.as_ref())?;
+    let compiled = match (&snapshot, &instrumented) {
+        (Some(snapshot), _) => Compiled::new(engine, &compile(engine, snapshot)?, snapshot)?,
         // Without accessors: what runs is then the module as it was given.
-        let pre = link(engine, &compile(engine, &spec.module)?)?;
-        return Ok(Loaded {
-            descriptor,
-            pre,
-            snapshot: None,
-        });
+        (None, Some(_)) => Compiled::new(engine, &compile(engine, &spec.module)?, &spec.module)?,
+        (None, None) => compiled,
     };
-    let pre = link(engine, &compile(engine, &snapshot)?)?;
     Ok(Loaded {
         descriptor,
-        pre,
-        snapshot: Some(Digest::of(&snapshot)),
+        compiled,
+        snapshot: snapshot.as_deref().map(Digest::of),
     })
+}
+
+impl Compiled {
+    fn new(engine: &Engine, component: &Component, bytes: &[u8]) -> Result<Self, LoadError> {
+        Ok(Self {
+            pre: link(engine, component)?,
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// A store for one instance, with its budgets set. Fuel covers instantiation until the caller
+    /// sets it again: `configure_fuel`, and one more for each byte, since the engine takes one for
+    /// each byte of data that it copies.
+    pub(super) fn store(&self, engine: &Engine, limits: &Limits, state: State) -> Store<State> {
+        let mut store = Store::new(&engine.wasm, state);
+        store.limiter(|state| &mut state.meter);
+        store.set_epoch_deadline(limits.deadline_ms.div_ceil(EPOCH_TICK_MS).saturating_add(1));
+        set_fuel(&mut store, limits.configure_fuel.saturating_add(self.bytes));
+        store
+    }
+
+    /// A store for `describe` and `configure`: no questions, ten times the time.
+    fn load_store(&self, engine: &Engine, limits: &Limits) -> Store<State> {
+        let limits = Limits {
+            deadline_ms: limits.deadline_ms.saturating_mul(10),
+            ..*limits
+        };
+        self.store(engine, &limits, State::new(&limits, Arc::default()))
+    }
 }
 
 fn too_large() -> String {
@@ -75,7 +106,8 @@ pub(super) fn inspect(engine: &Engine, module: &[u8]) -> Result<Inspection, Load
     }
     let component = compile(engine, module)?;
     check_imports(engine, &component.component_type())?;
-    let descriptor = describe(engine, &link(engine, &component)?, &Limits::default())?;
+    let compiled = Compiled::new(engine, &component, module)?;
+    let descriptor = describe(engine, &compiled, &Limits::default())?;
     Ok(Inspection {
         descriptor,
         imports: imports(engine, &component.component_type()),
@@ -142,15 +174,6 @@ fn link(engine: &Engine, component: &Component) -> Result<PolicyPre<State>, Load
     PolicyPre::new(pre).map_err(fail)
 }
 
-/// A store with its budgets set. Fuel covers instantiation until the caller sets it again.
-pub(super) fn store(engine: &Engine, limits: &Limits, state: State) -> Store<State> {
-    let mut store = Store::new(&engine.wasm, state);
-    store.limiter(|state| &mut state.meter);
-    store.set_epoch_deadline(limits.deadline_ms.div_ceil(EPOCH_TICK_MS).saturating_add(1));
-    set_fuel(&mut store, limits.configure_fuel);
-    store
-}
-
 /// Sets what is left to burn.
 pub(super) fn set_fuel(store: &mut Store<State>, fuel: u64) {
     // Fails only on an engine without fuel, which `engine::config` rules out; the store then has
@@ -158,23 +181,14 @@ pub(super) fn set_fuel(store: &mut Store<State>, fuel: u64) {
     drop(store.set_fuel(fuel));
 }
 
-/// A store for `describe` and `configure`: no questions, ten times the time.
-fn load_store(engine: &Engine, limits: &Limits) -> Store<State> {
-    let limits = Limits {
-        deadline_ms: limits.deadline_ms.saturating_mul(10),
-        ..*limits
-    };
-    store(engine, &limits, State::new(&limits, Arc::default()))
-}
-
 fn describe(
     engine: &Engine,
-    pre: &PolicyPre<State>,
+    compiled: &Compiled,
     limits: &Limits,
 ) -> Result<Descriptor, LoadError> {
-    let mut store = load_store(engine, limits);
+    let mut store = compiled.load_store(engine, limits);
     store.set_hostcall_fuel(DESCRIPTOR_MAX_BYTES);
-    let given = (pre.instantiate(&mut store))
+    let given = (compiled.pre.instantiate(&mut store))
         .and_then(|world| world.keyward_policy_decide().call_describe(&mut store))
         .map_err(|error| LoadError::Failed {
             call: "describe",
@@ -199,16 +213,17 @@ fn check_settings(descriptor: &Descriptor, settings: &str) -> Result<(), LoadErr
 /// Configures one instance and takes the snapshot, where that can be done.
 fn configure(
     engine: &Engine,
-    pre: &PolicyPre<State>,
+    compiled: &Compiled,
     spec: &PolicySpec,
     instrumented: Option<&Instrumented<'_>>,
 ) -> Result<Option<Vec<u8>>, LoadError> {
-    let mut store = load_store(engine, &spec.limits);
+    let mut store = compiled.load_store(engine, &spec.limits);
     let failed = |error| LoadError::Failed {
         call: "configure",
         fault: fault_of(&error),
     };
-    let instance: Instance = pre.instance_pre().instantiate(&mut store).map_err(failed)?;
+    let pre = compiled.pre.instance_pre();
+    let instance: Instance = pre.instantiate(&mut store).map_err(failed)?;
     let world = World::new(&mut store, &instance).map_err(failed)?;
     call_configure(&world, &mut store, &spec.settings)
         .map_err(failed)?

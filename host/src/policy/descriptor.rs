@@ -264,7 +264,7 @@ fn verdict(given: types::Verdict) -> Verdict {
             types::Effect::Deny => Effect::Deny,
         },
         reason: given.reason.map(|r| Reason {
-            code: r.code,
+            code: r.code.into(),
             params: r.params,
         }),
         signals: given.signals.into_iter().map(signal).collect(),

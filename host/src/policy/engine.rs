@@ -4,6 +4,8 @@
 //! instantiate: linear memory is plain heap memory, bounds are checked in the code, nothing is
 //! mapped or protected. A thread advances the epoch, so that a deadline stands behind the fuel.
 
+mod cache;
+
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -27,33 +29,51 @@ const WASM_STACK_MAX_BYTES: usize = 256 << 10;
 #[derive(Clone)]
 pub struct Engine {
     pub(super) wasm: wasmtime::Engine,
+    cache: Option<Cache>,
     _ticker: Arc<Ticker>,
 }
 
-/// The engine cannot be made: an unsupported machine, or a cache folder that cannot be used.
+/// Why there is no engine.
 #[derive(Debug, thiserror::Error)]
-#[error("the wasm engine cannot start: {0}")]
-pub struct EngineError(String);
+pub enum EngineError {
+    /// The cache folder cannot be made, or somebody else can change what is in it.
+    #[error("the cache folder of compiled policies is not used: {0}")]
+    Cache(String),
+    /// This machine cannot run it.
+    #[error("the wasm engine cannot start: {0}")]
+    Start(String),
+}
 
 impl Engine {
-    /// An engine. With a cache folder, compiled code is kept there, keyed by module and engine;
-    /// whoever may write to that folder may run code as this process, so it has to be the user's
-    /// own.
+    /// An engine. With a cache folder, which is made where there is none, compiled code is kept
+    /// there by the digests of module and engine, so that a module is compiled once. Whoever may
+    /// write to that folder may run code as this process: one that others can change is refused.
     ///
     /// # Errors
     /// [`EngineError`] when the machine or the cache folder cannot be used.
     pub fn new(cache_folder: Option<&Path>) -> Result<Self, EngineError> {
-        let fail = |error: wasmtime::Error| EngineError(format!("{error:#}"));
+        let fail = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
         let cache = cache_folder
-            .map(|folder| Cache::new(CacheConfig::new().with_directory(folder).clone()))
-            .transpose()
-            .map_err(fail)?;
-        let wasm = wasmtime::Engine::new(&config(cache)).map_err(fail)?;
-        let ticker = Ticker::start(&wasm).map_err(|error| EngineError(error.to_string()))?;
+            .map(|folder| {
+                let folder = cache::secure(folder).map_err(EngineError::Cache)?;
+                Cache::new(CacheConfig::new().with_directory(folder).clone()).map_err(fail)
+            })
+            .transpose()?;
+        let wasm = wasmtime::Engine::new(&config(cache.clone())).map_err(fail)?;
+        let ticker = Ticker::start(&wasm).map_err(|error| EngineError::Start(error.to_string()))?;
         Ok(Self {
             wasm,
+            cache,
             _ticker: Arc::new(ticker),
         })
+    }
+
+    /// How many modules it has taken from its cache, and how many it had to compile although it has
+    /// one.
+    #[must_use]
+    pub fn cache_counts(&self) -> (usize, usize) {
+        let counts = |cache: &Cache| (cache.cache_hits(), cache.cache_misses());
+        self.cache.as_ref().map_or((0, 0), counts)
     }
 }
 

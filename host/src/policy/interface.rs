@@ -16,6 +16,7 @@ use super::budget::{Limits, Meter};
 use super::fault::Stop;
 use crate::address::Network;
 use crate::decision::trace::{Answer, Question, Trace};
+use crate::facts::Facts;
 use crate::key::Lifecycle;
 use crate::timestamp::Timestamp;
 
@@ -33,6 +34,12 @@ pub trait Answers: Send {
     /// When there is no answer: a replay whose record holds no such question. The evaluation ends
     /// with a contract fault of this text.
     fn answer(&mut self, question: &Question) -> Result<Answer, String>;
+}
+
+impl Answers for Arc<Facts> {
+    fn answer(&mut self, question: &Question) -> Result<Answer, String> {
+        Ok(Facts::answer(self, question))
+    }
 }
 
 /// What an instance's store holds: who answers, what was asked, what is left of the budgets.

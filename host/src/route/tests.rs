@@ -103,7 +103,7 @@ fn says_which_route_decided() {
         ask("/b"),
         Ok(RouteMatch {
             route: Some(1),
-            scope: Some("c:d".into())
+            scope: Some(&"c:d".into())
         })
     );
     assert_eq!(ask("/c"), Ok(RouteMatch::default()));

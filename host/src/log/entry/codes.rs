@@ -16,9 +16,15 @@ pub(super) const BOOT: u64 = 0;
 pub(super) const RECOVERY: u64 = 1;
 /// See [`BOOT`].
 pub(super) const DECISION: u64 = 2;
+/// See [`BOOT`].
+pub(super) const RELOAD: u64 = 3;
 
-/// The layout of all three types: the second item of each.
+/// The layout of the types that have only had one: the second item of each.
 pub(super) const LAYOUT: u64 = 1;
+/// The layout in which decisions are written: the second item of each.
+pub(super) const DECISION_LAYOUT: u64 = 2;
+/// The layout of decisions before verdicts were reused. It does not say which were.
+pub(super) const DECISION_LAYOUT_1: u64 = 1;
 
 /// An outcome's first item.
 pub(super) const OUTCOME_VERDICT: u64 = 0;
@@ -172,6 +178,7 @@ pub(super) const fn fault(kind: FaultKind) -> u64 {
         FaultKind::TooManyQuestions => 5,
         FaultKind::Trap => 6,
         FaultKind::VerdictTooLarge => 7,
+        FaultKind::Unrepeatable => 8,
     }
 }
 
@@ -185,6 +192,7 @@ pub(super) const fn fault_of(code: u64) -> Option<FaultKind> {
         5 => Some(FaultKind::TooManyQuestions),
         6 => Some(FaultKind::Trap),
         7 => Some(FaultKind::VerdictTooLarge),
+        8 => Some(FaultKind::Unrepeatable),
         _ => None,
     }
 }

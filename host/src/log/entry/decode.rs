@@ -10,17 +10,18 @@ use minicbor::data::Type;
 use crate::address::{Address, Network};
 use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{
-    Evaluation, Fault, Obligation, Outcome, Params, Reason, Signal, Verdict,
+    Evaluated, Evaluation, Fault, Obligation, Outcome, Params, Reason, Signal, Verdict,
 };
 use crate::decision::{DecisionId, DecisionRecord};
 use crate::digest::Digest;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
-use super::{Boot, Entry, EntryError, Recovery};
+use super::{Boot, Entry, EntryError, Recovery, Reload};
 
-/// Reads one entry that fills `bytes`. Whether it is in canonical form is the caller's to check.
-pub(super) fn entry(bytes: &[u8]) -> Result<Entry, EntryError> {
+/// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
+/// form is the caller's to check.
+pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
     let mut cbor = Cbor {
         decoder: Decoder::new(bytes),
         total_bytes: bytes.len(),
@@ -28,15 +29,16 @@ pub(super) fn entry(bytes: &[u8]) -> Result<Entry, EntryError> {
     let items = cbor.count("an array")?;
     let kind = cbor.number("the type of an entry")?;
     let layout = cbor.number("the layout of an entry")?;
-    let expected_items = match kind {
-        codes::BOOT => 9,
-        codes::RECOVERY => 5,
-        codes::DECISION => 12,
-        other => return Err(EntryError::UnknownType(other)),
+    let expected_items = match (kind, layout) {
+        (codes::BOOT, codes::LAYOUT) => 9,
+        (codes::RECOVERY | codes::RELOAD, codes::LAYOUT) => 5,
+        (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
+        (codes::DECISION, codes::DECISION_LAYOUT) => 13,
+        (codes::BOOT | codes::RECOVERY | codes::DECISION | codes::RELOAD, other) => {
+            return Err(EntryError::UnknownVersion(other));
+        }
+        (other, _) => return Err(EntryError::UnknownType(other)),
     };
-    if layout != codes::LAYOUT {
-        return Err(EntryError::UnknownVersion(layout));
-    }
     if items != expected_items {
         return Err(EntryError::Malformed {
             offset: 0,
@@ -46,10 +48,11 @@ pub(super) fn entry(bytes: &[u8]) -> Result<Entry, EntryError> {
     let entry = match kind {
         codes::BOOT => Entry::Boot(cbor.boot()?),
         codes::RECOVERY => Entry::Recovery(cbor.recovery()?),
-        _ => Entry::Decision(cbor.decision()?),
+        codes::RELOAD => Entry::Reload(cbor.reload()?),
+        _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
-        Ok(entry)
+        Ok((entry, layout))
     } else {
         Err(EntryError::NotCanonical)
     }
@@ -82,8 +85,17 @@ impl<'b> Cbor<'b> {
         })
     }
 
-    fn decision(&mut self) -> Result<DecisionRecord, EntryError> {
-        Ok(DecisionRecord {
+    fn reload(&mut self) -> Result<Reload, EntryError> {
+        Ok(Reload {
+            time: self.instant()?,
+            previous: self.digest()?,
+            policy_set: self.digest()?,
+        })
+    }
+
+    fn decision(&mut self, layout: u64) -> Result<DecisionRecord, EntryError> {
+        let mut reused = Vec::new();
+        let mut decision = DecisionRecord {
             id: DecisionId(u128::from_be_bytes(
                 self.fixed("a decision id of 16 bytes")?,
             )),
@@ -95,8 +107,22 @@ impl<'b> Cbor<'b> {
             permission: self.code("a permission", codes::permission_of)?,
             reason: self.shared_text()?,
             detail: self.or_null(Self::shared_text)?,
-            evaluations: self.list(Self::evaluation)?,
-        })
+            evaluations: {
+                if layout != codes::DECISION_LAYOUT_1 {
+                    reused = self.list(|cbor| cbor.number("the place of an evaluation"))?;
+                }
+                self.list(|cbor| cbor.evaluation().map(Evaluated::afresh))?
+            },
+        };
+        // A place that is there twice, out of order or behind the end does not come back when the
+        // entry is encoded again, and so is refused.
+        for place in reused {
+            let place = usize::try_from(place).unwrap_or(usize::MAX);
+            if let Some(evaluated) = decision.evaluations.get_mut(place) {
+                evaluated.is_reused = true;
+            }
+        }
+        Ok(decision)
     }
 
     fn evaluation(&mut self) -> Result<Evaluation, EntryError> {
@@ -134,7 +160,7 @@ impl<'b> Cbor<'b> {
     fn reason(&mut self) -> Result<Reason, EntryError> {
         self.array_of(2, "a reason")?;
         Ok(Reason {
-            code: self.text()?.to_owned(),
+            code: self.shared_text()?,
             params: self.params()?,
         })
     }

@@ -10,16 +10,21 @@ use minicbor::encode::Error;
 use crate::address::{Address, Network};
 use crate::decision::DecisionRecord;
 use crate::decision::trace::{Answer, Question};
-use crate::decision::verdict::{Evaluation, Outcome, Params, Reason, Verdict};
+use crate::decision::verdict::{Evaluated, Evaluation, Outcome, Params, Reason, Verdict};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, Recovery};
+use super::{Boot, Recovery, Reload};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
 pub fn encode_decision_into(decision: &DecisionRecord, out: &mut Vec<u8>) {
-    finish(out, |cbor| cbor.decision(decision));
+    decision_in(codes::DECISION_LAYOUT, decision, out);
+}
+
+/// A decision in one of the layouts that it has had.
+pub(super) fn decision_in(layout: u64, decision: &DecisionRecord, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.decision(layout, decision));
 }
 
 pub(super) fn boot(boot: &Boot, out: &mut Vec<u8>) {
@@ -28,6 +33,10 @@ pub(super) fn boot(boot: &Boot, out: &mut Vec<u8>) {
 
 pub(super) fn recovery(recovery: &Recovery, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.recovery(recovery));
+}
+
+pub(super) fn reload(reload: &Reload, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.reload(reload));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -45,7 +54,7 @@ struct Cbor<'a>(Encoder<&'a mut Vec<u8>>);
 
 impl Cbor<'_> {
     fn boot(&mut self, boot: &Boot) -> Written {
-        self.open(9, codes::BOOT)?;
+        self.open(9, codes::BOOT, codes::LAYOUT)?;
         self.instant(boot.time)?;
         self.0.str(&boot.origin)?;
         self.0.u64(codes::durability(boot.durability))?;
@@ -57,15 +66,24 @@ impl Cbor<'_> {
     }
 
     fn recovery(&mut self, recovery: &Recovery) -> Written {
-        self.open(5, codes::RECOVERY)?;
+        self.open(5, codes::RECOVERY, codes::LAYOUT)?;
         self.instant(recovery.time)?;
         self.0.u64(recovery.dropped_bytes)?;
         self.0.u64(recovery.segment)?;
         Ok(())
     }
 
-    fn decision(&mut self, decision: &DecisionRecord) -> Written {
-        self.open(12, codes::DECISION)?;
+    fn reload(&mut self, reload: &Reload) -> Written {
+        self.open(5, codes::RELOAD, codes::LAYOUT)?;
+        self.instant(reload.time)?;
+        self.0.bytes(reload.previous.as_bytes())?;
+        self.0.bytes(reload.policy_set.as_bytes())?;
+        Ok(())
+    }
+
+    fn decision(&mut self, layout: u64, decision: &DecisionRecord) -> Written {
+        let says_reused = layout != codes::DECISION_LAYOUT_1;
+        self.open(12 + u64::from(says_reused), codes::DECISION, layout)?;
         self.0.bytes(&decision.id.0.to_be_bytes())?;
         self.instant(decision.time)?;
         self.text_or_null(decision.request.as_deref())?;
@@ -78,12 +96,46 @@ impl Cbor<'_> {
         self.0.u64(codes::permission(decision.permission))?;
         self.0.str(&decision.reason)?;
         self.text_or_null(decision.detail.as_deref())?;
-        self.list(&decision.evaluations, Self::evaluation)
+        if says_reused {
+            self.reused(&decision.evaluations)?;
+        }
+        self.list(&decision.evaluations, Self::evaluated)
+    }
+
+    /// Which of some evaluations were reused, by their places.
+    fn reused(&mut self, evaluations: &[Evaluated]) -> Written {
+        let reused = || {
+            evaluations
+                .iter()
+                .zip(0_u64..)
+                .filter(|(it, _)| it.is_reused)
+        };
+        self.0
+            .array(u64::try_from(reused().count()).unwrap_or(u64::MAX))?;
+        for (_, place) in reused() {
+            self.0.u64(place)?;
+        }
+        Ok(())
     }
 
     /// The head of an entry: how many items it has, its type and its layout.
-    fn open(&mut self, items: u64, kind: u64) -> Written {
-        self.0.array(items)?.u64(kind)?.u64(codes::LAYOUT)?;
+    fn open(&mut self, items: u64, kind: u64, layout: u64) -> Written {
+        self.0.array(items)?.u64(kind)?.u64(layout)?;
+        Ok(())
+    }
+
+    /// What is reused is encoded once.
+    fn evaluated(&mut self, evaluated: &Evaluated) -> Written {
+        if !evaluated.is_reused {
+            return self.evaluation(&evaluated.evaluation);
+        }
+        let encode = |evaluation: &Evaluation| {
+            let mut bytes = Vec::new();
+            finish(&mut bytes, |cbor| cbor.evaluation(evaluation));
+            bytes
+        };
+        let bytes = evaluated.evaluation.encoded(encode);
+        self.0.writer_mut().extend_from_slice(bytes);
         Ok(())
     }
 

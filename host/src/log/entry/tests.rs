@@ -12,7 +12,8 @@ use super::*;
 use crate::address::{Address, Network};
 use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{
-    Effect, Evaluation, Fault, FaultKind, Obligation, Outcome, Params, Reason, Signal, Verdict,
+    Effect, Evaluated, Evaluation, Fault, FaultKind, Obligation, Outcome, Params, Reason,
+    SharedEvaluation, Signal, Verdict,
 };
 use crate::decision::{DecisionId, Permission};
 use crate::key::Lifecycle;
@@ -97,7 +98,14 @@ fn entry() -> impl Strategy<Value = Entry> {
             segment,
         })
     });
-    prop_oneof![1 => boot, 1 => recovery, 6 => decision().prop_map(Entry::Decision)]
+    let reload = (instant(), digest(), digest()).prop_map(|(time, previous, policy_set)| {
+        Entry::Reload(Reload {
+            time,
+            previous,
+            policy_set,
+        })
+    });
+    prop_oneof![1 => boot, 1 => recovery, 1 => reload, 6 => decision().prop_map(Entry::Decision)]
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {
@@ -108,7 +116,7 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
         option::of(text()),
     );
     let digests = (option::of(digest()), digest());
-    let rest = (any::<bool>(), vec(evaluation(), 0..4));
+    let rest = (any::<bool>(), vec(evaluated(), 0..4));
     (any::<u128>(), instant(), names, digests, rest).prop_map(
         |(id, time, (request, key, reason, detail), (key_record, policy_set), (allow, rest))| {
             DecisionRecord {
@@ -131,6 +139,13 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
     )
 }
 
+fn evaluated() -> impl Strategy<Value = Evaluated> {
+    (evaluation(), any::<bool>()).prop_map(|(evaluation, is_reused)| Evaluated {
+        evaluation: evaluation.into(),
+        is_reused,
+    })
+}
+
 fn evaluation() -> impl Strategy<Value = Evaluation> {
     let fault = (prop::sample::select(FaultKind::ALL.to_vec()), ".{0,20}")
         .prop_map(|(kind, detail)| Outcome::Fault(Fault { kind, detail }));
@@ -144,7 +159,7 @@ fn evaluation() -> impl Strategy<Value = Evaluation> {
 
 fn verdict() -> impl Strategy<Value = Verdict> {
     let effect = prop::sample::select(vec![Effect::Abstain, Effect::Allow, Effect::Deny]);
-    let reason = (".{0,12}", params()).prop_map(|(code, params)| Reason { code, params });
+    let reason = (text(), params()).prop_map(|(code, params)| Reason { code, params });
     let signal = (".{0,12}", params()).prop_map(|(name, params)| Signal { name, params });
     let obligation =
         (".{0,12}", params(), any::<bool>()).prop_map(|(name, params, required)| Obligation {

@@ -64,10 +64,36 @@ fn the_smallest_decision_has_these_bytes_for_ever() {
     check(
         &Entry::Decision(small_decision()),
         &format!(
-            "8c 02 01 50 00000000000000000000000000000007 00 f6 f6 f6 {ONES} 00
-             6b 6b65792e6d697373696e67 f6 80"
+            "8d 02 02 50 00000000000000000000000000000007 00 f6 f6 f6 {ONES} 00
+             6b 6b65792e6d697373696e67 f6 80 80"
         ),
     );
+}
+
+/// Decisions in the layout before verdicts were reused are read for ever, and are none of today's.
+#[test]
+fn decisions_of_the_first_layout_are_read() {
+    for (decision, text) in [
+        (
+            small_decision(),
+            format!(
+                "8c 02 01 50 00000000000000000000000000000007 00 f6 f6 f6 {ONES} 00
+                 6b 6b65792e6d697373696e67 f6 80"
+            ),
+        ),
+        (
+            full_decision([false; 2]),
+            format!(
+                "8c 02 01 50 00000000000000000000000000000007 00 62 7231
+                 6c 6b37517032 6d5877394c6152 {ONES} {ONES} 01 62 6f6b 61 64 {}",
+                evaluations()
+            ),
+        ),
+    ] {
+        let entry = Entry::Decision(decision);
+        assert_eq!(Entry::decode(&hex(&text)), Ok(entry.clone()));
+        assert_ne!(entry.encode(), hex(&text));
+    }
 }
 
 fn small_decision() -> DecisionRecord {
@@ -87,11 +113,69 @@ fn small_decision() -> DecisionRecord {
 
 #[test]
 fn a_full_decision_has_these_bytes_for_ever() {
+    check(
+        &Entry::Decision(full_decision([false, true])),
+        &format!(
+            "8d 02 02 50 00000000000000000000000000000007 00 62 7231 6c 6b37517032 6d5877394c6152
+             {ONES} {ONES} 01 62 6f6b 61 64 81 01 {}",
+            evaluations()
+        ),
+    );
+}
+
+#[test]
+fn the_places_of_reused_evaluations_have_one_form() {
+    for (reused, is_sound) in [
+        ("80", true),
+        ("81 00", true),
+        ("82 00 01", true),
+        ("82 01 00", false),
+        ("82 01 01", false),
+        ("81 02", false),
+        ("81 1bffffffffffffffff", false),
+        ("81 20", false),
+        ("9f 00 ff", false),
+    ] {
+        let text = format!(
+            "8d 02 02 50 00000000000000000000000000000007 00 62 7231 6c 6b37517032 6d5877394c6152
+             {ONES} {ONES} 01 62 6f6b 61 64 {reused} {}",
+            evaluations()
+        );
+        assert_eq!(Entry::decode(&hex(&text)).is_ok(), is_sound, "{reused}");
+    }
+}
+
+#[test]
+fn a_reload_has_these_bytes_for_ever() {
+    let reload = Reload {
+        time: Timestamp::from_millis(10),
+        previous: Digest::from_bytes([0; 32]),
+        policy_set: ones(),
+    };
+    let zeros = format!("5820 {}", "00".repeat(32));
+    check(
+        &Entry::Reload(reload),
+        &format!("85 03 01 0a {zeros} {ONES}"),
+    );
+}
+
+/// The bytes of the evaluations of [`full_decision`].
+fn evaluations() -> String {
+    format!(
+        "82
+           83 85 00 01 82 62 6f6b 81 82 61 70 61 76 81 82 61 73 80 81 83 61 6f
+              81 82 61 70 61 76 f5 {STEPS} 191746
+           83 83 01 03 61 66 80 00"
+    )
+}
+
+/// A verdict and a fault, either of them reused or not.
+fn full_decision(reused: [bool; 2]) -> DecisionRecord {
     let params = vec![("p".to_owned(), "v".to_owned())];
     let verdict = Verdict {
         effect: Effect::Allow,
         reason: Some(Reason {
-            code: "ok".to_owned(),
+            code: "ok".into(),
             params: params.clone(),
         }),
         signals: vec![Signal {
@@ -104,12 +188,15 @@ fn a_full_decision_has_these_bytes_for_ever() {
             required: true,
         }],
     };
-    let evaluation = |outcome, steps, fuel| Evaluation {
-        outcome,
-        trace: Trace { steps },
-        fuel,
+    let evaluation = |outcome, steps, fuel, is_reused| Evaluated {
+        evaluation: SharedEvaluation::from(Evaluation {
+            outcome,
+            trace: Trace { steps },
+            fuel,
+        }),
+        is_reused,
     };
-    let decision = DecisionRecord {
+    DecisionRecord {
         request: Some("r1".into()),
         key: Some("k7Qp2mXw9LaR".into()),
         key_record: Some(ones()),
@@ -117,26 +204,16 @@ fn a_full_decision_has_these_bytes_for_ever() {
         reason: "ok".into(),
         detail: Some("d".into()),
         evaluations: vec![
-            evaluation(Outcome::Verdict(verdict), steps(), 5958),
+            evaluation(Outcome::Verdict(verdict), steps(), 5958, reused[0]),
             evaluation(
                 Outcome::Fault(Fault::new(FaultKind::OutOfFuel, "f")),
                 Vec::new(),
                 0,
+                reused[1],
             ),
         ],
         ..small_decision()
-    };
-    check(
-        &Entry::Decision(decision),
-        &format!(
-            "8c 02 01 50 00000000000000000000000000000007 00 62 7231 6c 6b37517032 6d5877394c6152
-             {ONES} {ONES} 01 62 6f6b 61 64
-             82
-               83 85 00 01 82 62 6f6b 81 82 61 70 61 76 81 82 61 73 80 81 83 61 6f
-                  81 82 61 70 61 76 f5 {STEPS} 191746
-               83 83 01 03 61 66 80 00"
-        ),
-    );
+    }
 }
 
 /// Every question once or more, with every kind of answer.
@@ -228,7 +305,7 @@ fn what_is_not_an_entry_is_refused() {
             "9b ffffffffffffffff 01 01",
             malformed(0, "an array"),
         ),
-        ("an unknown type", "81 0301", E::UnknownType(3)),
+        ("an unknown type", "81 0401", E::UnknownType(4)),
         (
             "an unknown layout",
             "85 01 02 00 00 00",
@@ -336,11 +413,11 @@ fn an_answer_that_its_question_cannot_have_is_never_read_as_another_kind() {
         let trace = Trace {
             steps: vec![(question, answer)],
         };
-        let evaluations = vec![Evaluation {
+        let evaluations = vec![Evaluated::afresh(Evaluation {
             outcome,
             trace,
             fuel: 0,
-        }];
+        })];
         let entry = Entry::Decision(DecisionRecord {
             evaluations,
             ..small_decision()
@@ -374,7 +451,7 @@ fn the_size_is_limited_before_anything_is_read() {
 #[test]
 fn the_most_items_that_fit_are_read() {
     let reason = Reason {
-        code: String::new(),
+        code: "".into(),
         params: vec![(String::new(), String::new()); 21_000],
     };
     let verdict = Verdict {
@@ -384,11 +461,11 @@ fn the_most_items_that_fit_are_read() {
         obligations: Vec::new(),
     };
     let outcome = Outcome::Verdict(verdict);
-    let evaluations = vec![Evaluation {
+    let evaluations = vec![Evaluated::afresh(Evaluation {
         outcome,
         trace: Trace::default(),
         fuel: 0,
-    }];
+    })];
     let entry = Entry::Decision(DecisionRecord {
         evaluations,
         ..small_decision()
