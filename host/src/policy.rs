@@ -28,7 +28,7 @@ pub use component::MODULE_MAX_BYTES;
 pub use descriptor::{AttributeNeed, Descriptor, ReasonTemplate};
 pub use engine::{ENGINE, Engine, EngineError};
 pub use interface::Answers;
-pub use reuse::{REUSE_MAX_BYTES, REUSE_MIN_BYTES, ReuseCounts, ReuseOptions};
+pub use reuse::{CHECK_EXPECTED_COST, REUSE_MAX_BYTES, REUSE_MIN_BYTES, ReuseCounts, ReuseOptions};
 pub use settings::SettingProblem;
 
 use crate::decision::Mode;
@@ -364,8 +364,10 @@ impl PolicySet {
 }
 
 fn reuse(policies: &[Policy], options: ReuseOptions) -> Reuse {
-    let needs = policies.iter().map(|policy| Arc::clone(&policy.needs));
-    Reuse::new(needs, options)
+    let watched = policies
+        .iter()
+        .map(|policy| (Arc::clone(&policy.needs), policy.compiled.bytes));
+    Reuse::new(watched, options)
 }
 
 /// What a component is, without settings.

@@ -32,7 +32,7 @@ pub(super) struct Loaded {
 /// A component ready to make instances, and how long it is.
 pub(super) struct Compiled {
     pub(super) pre: PolicyPre<State>,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// Loads a policy: component, imports, descriptor, settings, snapshot.

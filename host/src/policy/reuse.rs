@@ -47,7 +47,9 @@ pub struct ReuseOptions {
     /// Bytes of evaluations that are kept, all keys together: at most [`REUSE_MAX_BYTES`], and none
     /// at all below [`REUSE_MIN_BYTES`].
     pub memory_bytes: u64,
-    /// Of how many reuses of a policy one is evaluated afresh and compared; 0: none.
+    /// Of how many reuses of a policy one is evaluated afresh and compared; 0: none. A policy whose
+    /// evaluations are large (more than [`CHECK_EXPECTED_COST`]) is checked as many times more
+    /// rarely, so that checks take the same part of the time whatever a policy is written in.
     pub check_every: u64,
 }
 
@@ -55,6 +57,10 @@ pub struct ReuseOptions {
 pub const REUSE_MAX_BYTES: u64 = 1 << 40;
 /// The least with which anything is kept.
 pub const REUSE_MIN_BYTES: u64 = 1 << 20;
+
+/// What an evaluation costs at most to be checked as often as the options say: its fuel, and a
+/// sixteenth of the bytes of its module.
+pub const CHECK_EXPECTED_COST: u64 = 10_000;
 
 /// What was reused of one policy since its set was made. Counts of several threads are added up
 /// without stopping them.
@@ -94,6 +100,8 @@ type KnownKeys = Cache<KeyId, Arc<KnownKey>, InBytes, DefaultHashBuilder>;
 struct Watched {
     /// The attributes that it may ask for; every other is always absent.
     needs: Arc<BTreeSet<Arc<str>>>,
+    /// What making an instance costs.
+    instance_cost: u64,
     tally: Tally,
     is_off: AtomicBool,
 }
@@ -117,20 +125,21 @@ impl Weighter<KeyId, Arc<KnownKey>> for InBytes {
 }
 
 impl Reuse {
-    /// An empty memory for policies with these needs.
+    /// An empty memory for policies with these needs, whose modules have so many bytes.
     pub(super) fn new(
-        needs: impl Iterator<Item = Arc<BTreeSet<Arc<str>>>>,
+        policies: impl Iterator<Item = (Arc<BTreeSet<Arc<str>>>, u64)>,
         options: ReuseOptions,
     ) -> Self {
-        let watched = |needs| Watched {
+        let watched = |(needs, module_bytes)| Watched {
             needs,
+            instance_cost: module_bytes / 16,
             tally: Tally::default(),
             is_off: AtomicBool::new(false),
         };
         Self {
             options,
             known: known_keys(options.memory_bytes.min(REUSE_MAX_BYTES)),
-            policies: needs.map(watched).collect(),
+            policies: policies.map(watched).collect(),
         }
     }
 
@@ -158,7 +167,7 @@ impl Reuse {
             let found = found.and_then(|known| known.trees.get(place)?.find(facts));
             if let Some(evaluation) = found {
                 let count = watched.tally.reused();
-                if self.is_check_due(count) {
+                if self.is_check_due(count, watched.cost(evaluation)) {
                     return watched.check(evaluation, evaluate(policy));
                 }
                 return Evaluated {
@@ -247,8 +256,13 @@ impl Reuse {
         }
     }
 
-    const fn is_check_due(&self, reuses: u64) -> bool {
-        match reuses.checked_rem(self.options.check_every) {
+    const fn is_check_due(&self, reuses: u64, cost: u64) -> bool {
+        let times = if cost > CHECK_EXPECTED_COST {
+            cost / CHECK_EXPECTED_COST
+        } else {
+            1
+        };
+        match reuses.checked_rem(self.options.check_every.saturating_mul(times)) {
             Some(rest) => rest == 0,
             None => false,
         }
@@ -259,6 +273,11 @@ impl Watched {
     /// Relaxed: a reuse that another thread is about to switch off is one more like those before.
     fn is_on(&self) -> bool {
         !self.is_off.load(Ordering::Relaxed)
+    }
+
+    /// What it costs to make an evaluation again.
+    fn cost(&self, evaluation: &Evaluation) -> u64 {
+        self.instance_cost.saturating_add(evaluation.fuel)
     }
 
     fn counts(&self) -> ReuseCounts {

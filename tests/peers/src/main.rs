@@ -101,10 +101,14 @@ fn run(options: &Options) -> Result<(), String> {
     );
     let unrecorded = |request: &AccessRequest| ours.host.unrecorded(request);
     let recorded = |request: &AccessRequest| ours.host.recorded(request);
+    let native = native::Native::new(&workload.keys);
+    let alone = |request: &Request| native.answer(request);
+    let alone = measure::two_threads(&workload.requests, options.rounds, alone);
     let unrecorded = measure::two_threads(&ours.requests, options.rounds, unrecorded);
     let recorded = measure::two_threads(&ours.requests, options.rounds, recorded);
     println!(
-        "{}, two threads over one: {unrecorded:.2}×; written: {recorded:.2}×",
+        "two threads over one: {} {alone:.2}×, {} {unrecorded:.2}×, written {recorded:.2}×",
+        table::NATIVE,
         table::KEYWARD
     );
     println!("\n{}", machine::line());
@@ -113,14 +117,8 @@ fn run(options: &Options) -> Result<(), String> {
 
 /// All rows of a workload, in the order of the table.
 fn rows_of(engine: &Engine, workload: &Workload) -> (Ours, Vec<Row>) {
+    let mut rows = others(workload);
     let requests: Arc<[Request]> = workload.requests.as_slice().into();
-    let row = |name, packages, peer: Box<dyn Peer>| Row {
-        name,
-        packages,
-        keys: workload.keys.len(),
-        requests: Arc::clone(&requests),
-        peer,
-    };
     let host = |options| Arc::new(Host::new(engine, ours::registry(workload), options));
     let ours = Ours {
         host: host(ReuseOptions::default()),
@@ -135,56 +133,73 @@ fn rows_of(engine: &Engine, workload: &Workload) -> (Ours, Vec<Row>) {
         host: Arc::clone(host),
         requests: Arc::clone(&ours.requests),
     };
-    let from_parts = FromParts(Arc::clone(&ours.host));
-    let (keys, lua) = (&workload.keys, &["mlua", "luajit-src"]);
-    let rows = vec![
-        row(table::NATIVE, &[], Box::new(native::Native::new(keys))),
-        row(
+    let peers: [(_, Box<dyn Peer>); 6] = [
+        (table::KEYWARD, Box::new(unrecorded(&ours.host))),
+        (
+            "keyward warm, request built too",
+            Box::new(FromParts(Arc::clone(&ours.host))),
+        ),
+        ("keyward warm, written", Box::new(recorded(&ours.host))),
+        (
+            "keyward, nothing to reuse when a pass begins",
+            Box::new(FromEmpty(unrecorded(&empty))),
+        ),
+        ("keyward cold", Box::new(unrecorded(&cold))),
+        ("keyward cold, written", Box::new(recorded(&cold))),
+    ];
+    rows.extend(peers.map(|(name, peer)| row(workload, &requests, (name, OURS, peer))));
+    (ours, rows)
+}
+
+/// The rows of the other engines.
+fn others(workload: &Workload) -> Vec<Row> {
+    let requests: Arc<[Request]> = workload.requests.as_slice().into();
+    let (keys, lua): (_, &[_]) = (&workload.keys, &["mlua", "luajit-src"]);
+    let peers: [(_, &[_], Box<dyn Peer>); 7] = [
+        (table::NATIVE, &[], Box::new(native::Native::new(keys))),
+        (
             "native Rust, records",
             &[],
             Box::new(records::Records::new(keys)),
         ),
-        row("LuaJIT", lua, Box::new(lua::Scripted::new(workload))),
-        row(
+        ("LuaJIT", lua, Box::new(lua::Scripted::new(workload))),
+        (
             "regorus, virtual machine",
             &["regorus"],
             Box::new(rego::Compiled::new(workload)),
         ),
-        row(
+        (
             "regorus, interpreter",
             &["regorus"],
             Box::new(rego::Interpreted::new(workload)),
         ),
-        row(
+        (
             "Cedar, prebuilt store",
             &["cedar-policy"],
             Box::new(cedar::Stored::new(workload)),
         ),
-        row(
+        (
             "Cedar, entities built per request",
             &["cedar-policy"],
             Box::new(cedar::Sliced::new(workload)),
         ),
-        row(table::KEYWARD, OURS, Box::new(unrecorded(&ours.host))),
-        row(
-            "keyward warm, request built too",
-            OURS,
-            Box::new(from_parts),
-        ),
-        row(
-            "keyward warm, written",
-            OURS,
-            Box::new(recorded(&ours.host)),
-        ),
-        row(
-            "keyward, nothing to reuse when a pass begins",
-            OURS,
-            Box::new(FromEmpty(unrecorded(&empty))),
-        ),
-        row("keyward cold", OURS, Box::new(unrecorded(&cold))),
-        row("keyward cold, written", OURS, Box::new(recorded(&cold))),
     ];
-    (ours, rows)
+    let row = |peer| row(workload, &requests, peer);
+    peers.map(row).into()
+}
+
+fn row(
+    workload: &Workload,
+    requests: &Arc<[Request]>,
+    (name, packages, peer): (&'static str, &'static [&'static str], Box<dyn Peer>),
+) -> Row {
+    Row {
+        name,
+        packages,
+        keys: workload.keys.len(),
+        requests: Arc::clone(requests),
+        peer,
+    }
 }
 
 /// The rows with a million keys.

@@ -75,6 +75,13 @@ impl Native {
 
 impl Peer for Native {
     fn decide(&mut self, request: &Request) -> Answer {
+        self.answer(request)
+    }
+}
+
+impl Native {
+    /// Shared by threads.
+    pub(crate) fn answer(&self, request: &Request) -> Answer {
         let Some(key) = self.keys.get(request.key.as_str()) else {
             return Answer::deny("key.unknown");
         };

@@ -37,7 +37,7 @@ fn reuse(policies: usize, check_every: u64) -> Reuse {
         memory_bytes: 4 << 20,
         check_every,
     };
-    Reuse::new(std::iter::repeat_n(needs, policies), options)
+    Reuse::new(std::iter::repeat_n((needs, 0), policies), options)
 }
 
 /// Evaluates one policy for some facts; whether the evaluation was reused.
@@ -255,7 +255,7 @@ fn another_version_of_the_key_begins_anew_and_the_same_one_loaded_again_does_not
 #[test]
 fn without_memory_nothing_is_reused() {
     let key = key("k7Qp2mXw9LaR", "o");
-    let reuse = Reuse::new([Arc::default()].into_iter(), ReuseOptions::OFF);
+    let reuse = Reuse::new([(Arc::default(), 0)].into_iter(), ReuseOptions::OFF);
     for _ in 0..2 {
         assert!(!is_reused(&reuse, &|_| allow(), &facts(&key, 0, |_| ())));
     }
@@ -283,6 +283,30 @@ fn every_nth_reuse_is_evaluated_afresh() {
         assert_eq!((counts.reused, counts.afresh, counts.checked), (100, 1, 25));
         assert_eq!(asked.get(), 26);
         assert!(!counts.is_off);
+    }
+}
+
+/// So that the checks of a slow language take no larger part of the time than those of a quick one.
+#[test]
+fn what_costs_more_is_checked_more_rarely() {
+    let key = key("k7Qp2mXw9LaR", "o");
+    let options = ReuseOptions {
+        memory_bytes: 4 << 20,
+        check_every: 4,
+    };
+    let script: Script<'_> = &|_| allow();
+    for (module_bytes, checked) in [
+        (0, 25),
+        (16 * (CHECK_EXPECTED_COST - 10), 25),
+        (16 * 2 * CHECK_EXPECTED_COST, 12),
+        (16 * 10 * CHECK_EXPECTED_COST, 2),
+        (u64::MAX, 0),
+    ] {
+        let reuse = Reuse::new([(Arc::default(), module_bytes)].into_iter(), options);
+        for _ in 0..101 {
+            reuse.evaluate(facts(&key, 0, |_| ()).view(), &[script], run);
+        }
+        assert_eq!(reuse.counts()[0].checked, checked, "{module_bytes}");
     }
 }
 
