@@ -2,10 +2,11 @@
 //! that is as it was.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use keyward::audit::replay::{Finding, Replay};
 use keyward::decision::trace::{Answer, Question};
-use keyward::decision::verdict::{Effect, Evaluation, FaultKind, Outcome, Verdict};
+use keyward::decision::verdict::{Effect, Evaluation, Evaluations, FaultKind, Outcome, Verdict};
 use keyward::decision::{DecisionRecord, Permission};
 use keyward::log::{Entry, Log, LogOptions, LogReader};
 
@@ -81,9 +82,9 @@ fn check(request: &str, field: &str, change: impl Fn(&mut DecisionRecord)) {
 }
 
 fn evaluation(record: &mut DecisionRecord, policy: usize, change: impl FnOnce(&mut Evaluation)) {
-    let mut evaluation = Evaluation::clone(&record.evaluations[policy].evaluation);
-    change(&mut evaluation);
-    record.evaluations[policy].evaluation = evaluation.into();
+    let mut evaluations = record.evaluations.to_vec();
+    change(Arc::make_mut(&mut evaluations[policy].evaluation));
+    record.evaluations = evaluations.into();
 }
 
 fn verdict(record: &mut DecisionRecord, policy: usize, change: impl FnOnce(&mut Verdict)) {
@@ -191,16 +192,18 @@ fn a_changed_trace_is_noticed() {
 #[test]
 fn left_out_policies_are_noticed() {
     check("q01", "policies", |record| {
-        record.evaluations.pop();
+        record.evaluations = record.evaluations[1..].to_vec().into();
     });
     // With none left it has to be a denial of the host's own.
-    check("q04", "reason", |record| record.evaluations.clear());
     check("q04", "reason", |record| {
-        record.evaluations.clear();
+        record.evaluations = Evaluations::default()
+    });
+    check("q04", "reason", |record| {
+        record.evaluations = Evaluations::default();
         record.reason = "policy.none-allowed".into();
     });
     check("q01", "effect", |record| {
-        record.evaluations.clear();
+        record.evaluations = Evaluations::default();
         record.reason = "key.unknown".into();
     });
 }

@@ -127,7 +127,7 @@ fn a_record_of_what_was_reused_says_so_and_is_otherwise_the_same() {
             .record()
             .evaluations
             .iter()
-            .zip(&again.record().evaluations);
+            .zip(&*again.record().evaluations);
         for (first, again) in pairs {
             assert_eq!(first.evaluation, again.evaluation);
             assert!(again.is_reused);

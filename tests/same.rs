@@ -233,7 +233,7 @@ proptest! {
             let facts = Facts { key: Arc::clone(index.get(&keys)), ..Facts::clone(&facts) };
             let evaluated = set.evaluate(facts.view());
             let facts = Arc::new(facts);
-            for (policy, evaluated) in set.policies().iter().zip(evaluated) {
+            for (policy, evaluated) in set.policies().iter().zip(&*evaluated) {
                 prop_assert_eq!(
                     &*evaluated.evaluation,
                     &policy.evaluate(Box::new(Arc::clone(&facts)))

@@ -17,12 +17,22 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
+/// Folders that git does not keep.
+const MADE: [&str; 6] = [
+    "target",
+    "corpus",
+    "artifacts",
+    "node_modules",
+    ".venv",
+    "__pycache__",
+];
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
-            let made = ["target", "corpus", "artifacts"].contains(&name.as_str());
+            let made = MADE.contains(&name.as_str());
             let is_log = name == "log" && !path.ends_with("host/src/log");
             if !made && !is_log {
                 collect(&path, files);

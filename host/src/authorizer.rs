@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::decision::id::IdSource;
+use crate::decision::verdict::Evaluations;
 use crate::decision::{Decision, DecisionRecord, Permission};
 use crate::log::{AppendError, AppendErrorKind, Log, Receipt, Reload};
 use crate::policy::PolicySet;
@@ -77,7 +78,8 @@ impl Authorizer {
     /// by the rules that they began with. The new rules begin with nothing to reuse.
     ///
     /// # Errors
-    /// When the log does not take the change: the rules are then what they were.
+    /// When the log does not take the change: the rules are then what they were. Its entry may be
+    /// found in the log all the same, as any that was refused.
     pub fn reload(&self, rules: Rules, now: Timestamp) -> Result<(), AppendError> {
         let _turn = self.reloading.lock();
         put_policies(&self.log, &rules.policies)?;
@@ -138,7 +140,7 @@ impl Authorizer {
         if appended.as_ref().is_err_and(is_too_large) {
             record.permission = Permission::Deny;
             record.reason = RECORD_TOO_LARGE.into();
-            record.evaluations.clear();
+            record.evaluations = Evaluations::default();
             appended = self.append(&record, entry);
         }
         match appended {

@@ -18,7 +18,7 @@ use crate::log::{AppendError, Receipt};
 use crate::timestamp::Timestamp;
 
 pub use id::DecisionId;
-use verdict::{Effect, Evaluated, Outcome};
+use verdict::{Effect, Evaluations, Outcome};
 
 /// What a gateway may do with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ pub struct DecisionRecord {
     /// `wrong-secret`. A fixed word, never from the request.
     pub detail: Option<Arc<str>>,
     /// One for each policy of the set, in its order; empty when the host's own gate denied.
-    pub evaluations: Vec<Evaluated>,
+    pub evaluations: Evaluations,
 }
 
 /// A decision, recorded. An allow cannot exist without the log's receipt.

@@ -1,5 +1,6 @@
 //! The facts of one decision, and how they answer a policy's questions.
 
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::credential::Presented;
@@ -103,6 +104,18 @@ impl FactsView<'_> {
             Question::RequiredScope => text(required_scope),
             Question::SourceAddress => request.source().map_or(Answer::Absent, Answer::Address),
             about_key => key_answer(key, about_key).unwrap_or(Answer::Absent),
+        }
+    }
+
+    /// Adds the answer to a question to a hash. Equal answers add the same.
+    pub fn hash_answer(self, question: &Question, hash: &mut impl Hasher) {
+        match question {
+            Question::Host => self.request.host().hash(hash),
+            Question::Method => self.request.method().hash(hash),
+            Question::Path => self.path.text().hash(hash),
+            Question::RequiredScope => self.required_scope.hash(hash),
+            Question::SourceAddress => self.request.source().hash(hash),
+            _ => self.answer(question).hash(hash),
         }
     }
 

@@ -28,15 +28,18 @@ pub use component::MODULE_MAX_BYTES;
 pub use descriptor::{AttributeNeed, Descriptor, ReasonTemplate};
 pub use engine::{ENGINE, Engine, EngineError};
 pub use interface::Answers;
-pub use reuse::{CHECK_EXPECTED_COST, REUSE_MAX_BYTES, REUSE_MIN_BYTES, ReuseCounts, ReuseOptions};
+pub use reuse::{
+    CHECK_EXPECTED_COST, CHECK_RARER_MAX, REUSE_MAX_BYTES, REUSE_MIN_BYTES, ReuseCounts,
+    ReuseOptions,
+};
 pub use settings::SettingProblem;
 
 use crate::decision::Mode;
 use crate::decision::trace::Answer;
-use crate::decision::verdict::{Evaluated, Evaluation, Fault, FaultKind, Outcome};
+use crate::decision::verdict::{Evaluated, Evaluation, Evaluations, Fault, FaultKind, Outcome};
 use crate::digest::Digest;
 use crate::facts::FactsView;
-use reuse::Reuse;
+use reuse::{Reusable, Reuse};
 
 /// What a policy is made from.
 #[derive(Clone, Debug)]
@@ -317,7 +320,7 @@ impl PolicySet {
     /// full. What was evaluated for the same key with the same answers is reused; the result is
     /// the same either way.
     #[must_use]
-    pub fn evaluate(&self, facts: FactsView<'_>) -> Vec<Evaluated> {
+    pub fn evaluate(&self, facts: FactsView<'_>) -> Evaluations {
         self.reuse.evaluate(facts, &self.policies, Policy::evaluate)
     }
 
@@ -364,10 +367,12 @@ impl PolicySet {
 }
 
 fn reuse(policies: &[Policy], options: ReuseOptions) -> Reuse {
-    let watched = policies
-        .iter()
-        .map(|policy| (Arc::clone(&policy.needs), policy.compiled.bytes));
-    Reuse::new(watched, options)
+    let reusable = |policy: &Policy| Reusable {
+        needs: Arc::clone(&policy.needs),
+        module_bytes: policy.compiled.bytes,
+        fuel: policy.spec.limits.fuel,
+    };
+    Reuse::new(policies.iter().map(reusable), options)
 }
 
 /// What a component is, without settings.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::decision::verdict::Evaluated;
+use crate::decision::verdict::{Evaluated, Evaluations};
 use crate::decision::{Permission, combine};
 use crate::facts::FactsView;
 use crate::policy::PolicySet;
@@ -26,7 +26,7 @@ pub(crate) struct Ruling {
     pub(crate) reason: Arc<str>,
     pub(crate) detail: Option<Arc<str>>,
     /// Empty when no policy was asked.
-    pub(crate) evaluations: Vec<Evaluated>,
+    pub(crate) evaluations: Evaluations,
 }
 
 impl Rules {
@@ -37,7 +37,8 @@ impl Rules {
             Err(refusal) => return Ruling::denial(refusal.reason(), Some(refusal.as_str())),
         };
         let evaluations = self.policies.evaluate(facts);
-        let combined = combine(self.policies.outcomes(&evaluations));
+        let combine = |evaluations: &[Evaluated]| combine(self.policies.outcomes(evaluations));
+        let combined = evaluations.combined(combine);
         Ruling {
             permission: combined.permission,
             reason: combined.reason,
@@ -72,7 +73,7 @@ impl Ruling {
             permission: Permission::Deny,
             reason: reason.into(),
             detail: detail.map(Into::into),
-            evaluations: Vec::new(),
+            evaluations: Evaluations::default(),
         }
     }
 }

@@ -85,7 +85,7 @@ pub fn explain(reader: &LogReader, record: &DecisionRecord) -> Explanation {
 }
 
 fn explain_set(manifest: &Manifest, record: &DecisionRecord) -> Vec<PolicyExplanation> {
-    let outcomes = manifest.policies.iter().zip(&record.evaluations);
+    let outcomes = manifest.policies.iter().zip(&*record.evaluations);
     let decided_by = combine(
         outcomes
             .clone()

@@ -152,7 +152,7 @@ fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Find
         .policies
         .iter()
         .zip(&set.manifest.policies)
-        .zip(&record.evaluations);
+        .zip(&*record.evaluations);
     for (
         (policy, manifest),
         Evaluated {

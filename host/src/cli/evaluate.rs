@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueEnum, ValueHint};
@@ -98,7 +99,7 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
     };
     let counts = evaluate(&authorizer, input, &mut shown)?;
     sync(&authorizer)?;
-    finish(&counts, &mut shown)
+    finish(&counts, &switched_off(&authorizer), &mut shown)
 }
 
 fn evaluate<W: Write>(
@@ -136,6 +137,17 @@ fn evaluate<W: Write>(
     Ok(counts)
 }
 
+/// The policies that a check has found to know more than they asked.
+fn switched_off(authorizer: &Authorizer) -> Vec<Arc<str>> {
+    let rules = authorizer.rules();
+    let policies = rules.policies.policies().iter();
+    policies
+        .zip(rules.policies.reuse_counts())
+        .filter(|(_, counts)| counts.is_off)
+        .map(|(policy, _)| Arc::clone(&policy.spec().name))
+        .collect()
+}
+
 /// Makes everything durable. Nobody waits for an answer any more, so that a slow disk gets the time
 /// that it needs.
 fn sync(authorizer: &Authorizer) -> Result<(), Failure> {
@@ -153,7 +165,11 @@ fn sync(authorizer: &Authorizer) -> Result<(), Failure> {
     }
 }
 
-fn finish<W: Write>(counts: &Counts, shown: &mut Shown<W>) -> Result<Status, Failure> {
+fn finish<W: Write>(
+    counts: &Counts,
+    switched_off: &[Arc<str>],
+    shown: &mut Shown<W>,
+) -> Result<Status, Failure> {
     let Counts {
         allowed,
         denied,
@@ -173,6 +189,12 @@ fn finish<W: Write>(counts: &Counts, shown: &mut Shown<W>) -> Result<Status, Fai
             .map_err(Failure::output)?;
     } else {
         say(&summary);
+    }
+    for name in switched_off {
+        say(format_args!(
+            "policy `{name}` did not answer the same facts in the same way; nothing of it was reused \
+             from then on"
+        ));
     }
     if *unrecorded > 0 {
         let text = "decisions could not be recorded and are denials; see whether the disk is full";
@@ -194,7 +216,7 @@ impl Counts {
             Permission::Deny => self.denied += 1,
         }
         self.unrecorded += u64::from(decision.receipt().is_none());
-        for evaluated in &decision.record().evaluations {
+        for evaluated in &*decision.record().evaluations {
             self.evaluations += 1;
             self.reused += u64::from(evaluated.is_reused);
         }

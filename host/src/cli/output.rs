@@ -85,7 +85,7 @@ pub(super) fn write_json(
     policies: &PolicySet,
 ) -> io::Result<()> {
     let record = decision.record();
-    let rows = policies.policies().iter().zip(&record.evaluations);
+    let rows = policies.policies().iter().zip(&*record.evaluations);
     let json = DecisionJson {
         request: record.request.as_deref(),
         decision: record.id,
@@ -182,7 +182,7 @@ pub(super) fn write_row(
         source,
         clip(&record.reason, 60),
     )?;
-    for (policy, evaluated) in policies.policies().iter().zip(&record.evaluations) {
+    for (policy, evaluated) in policies.policies().iter().zip(&*record.evaluations) {
         write_notes(
             out,
             &policy.spec().name,

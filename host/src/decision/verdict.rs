@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
+use super::Combined;
 use super::trace::Trace;
 
 /// Names and values that fill a reason's text or describe a signal. Names are unique.
@@ -112,19 +113,21 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evaluated {
     /// What it asked, and what came of it. Shared with the other decisions that it was reused for.
-    pub evaluation: SharedEvaluation,
-    /// Whether it was made for an earlier decision: every question of its trace would have been
-    /// answered the same for this one.
+    pub evaluation: Arc<Evaluation>,
+    /// Whether it was made before, for another request of the key: every question of its trace would
+    /// have been answered the same for this one.
     pub is_reused: bool,
 }
 
-/// An evaluation that decisions share. It cannot be changed, so that its form in a record is made
-/// once and kept with it.
-#[derive(Clone)]
-pub struct SharedEvaluation(Arc<Kept>);
+/// The evaluations of one decision: one for each policy of the set, in its order, or none. They
+/// cannot be changed, so that decisions share them, with what they come to and their form in a
+/// record.
+#[derive(Clone, Default)]
+pub struct Evaluations(Option<Arc<Together>>);
 
-struct Kept {
-    evaluation: Evaluation,
+struct Together {
+    each: Box<[Evaluated]>,
+    combined: OnceLock<Combined>,
     encoded: OnceLock<Box<[u8]>>,
 }
 
@@ -204,49 +207,62 @@ impl Evaluated {
     #[must_use]
     pub fn afresh(evaluation: Evaluation) -> Self {
         Self {
-            evaluation: evaluation.into(),
+            evaluation: Arc::new(evaluation),
             is_reused: false,
         }
     }
 }
 
-impl SharedEvaluation {
-    /// Its form in a record, which `encode` makes when nobody has before.
-    pub(crate) fn encoded(&self, encode: impl FnOnce(&Evaluation) -> Vec<u8>) -> &[u8] {
-        let Kept {
-            evaluation,
-            encoded,
-        } = &*self.0;
-        encoded.get_or_init(|| encode(evaluation).into())
+impl Evaluations {
+    /// What they come to, which `combine` finds when nobody has before.
+    pub(crate) fn combined(&self, combine: impl FnOnce(&[Evaluated]) -> Combined) -> Combined {
+        match &self.0 {
+            Some(together) => {
+                let combined = || combine(&together.each);
+                together.combined.get_or_init(combined).clone()
+            }
+            None => combine(&[]),
+        }
+    }
+
+    /// Their form in a record, which `encode` makes when nobody has before; `None` when there are
+    /// none.
+    pub(crate) fn encoded(&self, encode: impl FnOnce(&[Evaluated]) -> Vec<u8>) -> Option<&[u8]> {
+        let together = self.0.as_ref()?;
+        let encoded = || encode(&together.each).into();
+        Some(together.encoded.get_or_init(encoded))
     }
 }
 
-impl From<Evaluation> for SharedEvaluation {
-    fn from(evaluation: Evaluation) -> Self {
-        Self(Arc::new(Kept {
-            evaluation,
-            encoded: OnceLock::new(),
+impl From<Vec<Evaluated>> for Evaluations {
+    fn from(each: Vec<Evaluated>) -> Self {
+        Self((!each.is_empty()).then(|| {
+            Arc::new(Together {
+                each: each.into(),
+                combined: OnceLock::new(),
+                encoded: OnceLock::new(),
+            })
         }))
     }
 }
 
-impl Deref for SharedEvaluation {
-    type Target = Evaluation;
+impl Deref for Evaluations {
+    type Target = [Evaluated];
 
-    fn deref(&self) -> &Evaluation {
-        &self.0.evaluation
+    fn deref(&self) -> &[Evaluated] {
+        self.0.as_ref().map_or(&[], |together| &together.each)
     }
 }
 
-impl PartialEq for SharedEvaluation {
+impl PartialEq for Evaluations {
     fn eq(&self, other: &Self) -> bool {
         **self == **other
     }
 }
 
-impl Eq for SharedEvaluation {}
+impl Eq for Evaluations {}
 
-impl fmt::Debug for SharedEvaluation {
+impl fmt::Debug for Evaluations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         (**self).fmt(f)
     }

@@ -216,7 +216,7 @@ fn a_decision_is_appended_as_its_entry() {
         permission: crate::decision::Permission::Deny,
         reason: "key.missing".into(),
         detail: None,
-        evaluations: Vec::new(),
+        evaluations: crate::decision::verdict::Evaluations::default(),
     };
     assert_eq!(log.append_decision(&decision).unwrap().index(), 1);
     assert_eq!(

@@ -56,7 +56,8 @@ impl Engine {
         let cache = cache_folder
             .map(|folder| {
                 let folder = cache::secure(folder).map_err(EngineError::Cache)?;
-                Cache::new(CacheConfig::new().with_directory(folder).clone()).map_err(fail)
+                Cache::new(CacheConfig::new().with_directory(folder).clone())
+                    .map_err(|error| EngineError::Cache(format!("{error:#}")))
             })
             .transpose()?;
         let wasm = wasmtime::Engine::new(&config(cache.clone())).map_err(fail)?;

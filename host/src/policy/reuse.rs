@@ -2,8 +2,8 @@
 //! trace would be answered the same.
 //!
 //! ```text
-//! key id ─► known key ─► policy ─► tree of questions ─► evaluation
-//!           (its record)           (tree.rs)
+//! key id ─► known key ─┬─► the questions of all policies ─► all evaluations      joint.rs
+//!           (its record) └─► policy ─► tree of questions ───► its evaluation      tree.rs
 //! ```
 //! What was evaluated is kept for each key, beside the record that it was evaluated on; another
 //! version of the key is another record, and what was known of the one before is not found any
@@ -17,29 +17,33 @@
 //!
 //! # Bounds
 //! The cache has a size in bytes, each key at most [`KEY_MAX_BYTES`] of it: who varies what a
-//! policy asks about evicts the traces of the key that is used to do it, and no other's.
+//! policy asks about costs the key that is used to do it what is known of it, and the others at most
+//! that much room.
 
+mod joint;
 mod tally;
 mod tree;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use foldhash::fast::RandomState;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::Answers;
+use crate::address::Network;
 use crate::decision::trace::{Answer, Question, Trace};
-use crate::decision::verdict::{
-    Evaluated, Evaluation, Fault, FaultKind, Outcome, SharedEvaluation,
-};
+use crate::decision::verdict::{Evaluated, Evaluation, Evaluations, Fault, FaultKind, Outcome};
 use crate::facts::{FactsView, key_answer};
 use crate::key::{KeyId, KeyRecord};
 
+use joint::{Found, Joint};
 use tally::Tally;
-use tree::Tree;
+use tree::{DEPTH_MAX, Tree};
 
 /// How much a policy set reuses, and how closely that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,9 @@ pub const REUSE_MIN_BYTES: u64 = 1 << 20;
 /// sixteenth of the bytes of its module.
 pub const CHECK_EXPECTED_COST: u64 = 10_000;
 
+/// How many times more rarely an evaluation is checked at most, whatever it costs.
+pub const CHECK_RARER_MAX: u64 = 64;
+
 /// What was reused of one policy since its set was made. Counts of several threads are added up
 /// without stopping them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +88,8 @@ pub struct ReuseCounts {
 const KEY_MAX_BYTES: usize = 256 << 10;
 /// Bytes that the cache spends on a key besides what is kept of it.
 const KEY_OVERHEAD_BYTES: usize = 256;
+/// Bytes of what all policies said together, besides what each of them takes.
+const JOINT_BYTES: usize = 256;
 /// What a key usually takes: the cache sizes its own tables by it.
 const KEY_EXPECTED_BYTES: u64 = 4 << 10;
 /// The most parts of the cache that are locked by themselves. Many more than threads, so that two
@@ -91,17 +100,26 @@ const SHARDS_MAX: u64 = 256;
 pub(super) struct Reuse {
     options: ReuseOptions,
     known: Option<KnownKeys>,
+    hasher: RandomState,
+    /// Reuses of all policies together.
+    joint: Tally,
     policies: Box<[Watched]>,
 }
 
 type KnownKeys = Cache<KeyId, Arc<KnownKey>, InBytes, DefaultHashBuilder>;
 
+/// What reuse has to know of a policy.
+pub(super) struct Reusable {
+    /// The attributes that it may ask for; every other is always absent.
+    pub(super) needs: Arc<BTreeSet<Arc<str>>>,
+    pub(super) module_bytes: u64,
+    /// The most fuel of one evaluation.
+    pub(super) fuel: u64,
+}
+
 /// One policy of the set, and how its reuse goes.
 struct Watched {
-    /// The attributes that it may ask for; every other is always absent.
-    needs: Arc<BTreeSet<Arc<str>>>,
-    /// What making an instance costs.
-    instance_cost: u64,
+    policy: Reusable,
     tally: Tally,
     is_off: AtomicBool,
 }
@@ -112,6 +130,7 @@ struct KnownKey {
     record: Arc<KeyRecord>,
     /// One for each policy of the set.
     trees: Box<[Tree]>,
+    joint: Joint,
 }
 
 /// Weighs what is kept of a key.
@@ -120,25 +139,25 @@ struct InBytes;
 
 impl Weighter<KeyId, Arc<KnownKey>> for InBytes {
     fn weight(&self, _: &KeyId, known: &Arc<KnownKey>) -> u64 {
-        known.size_bytes().saturating_add(KEY_OVERHEAD_BYTES) as u64
+        let record = record_bytes(&known.record);
+        let known = known.size_bytes().saturating_add(KEY_OVERHEAD_BYTES);
+        known.saturating_add(record) as u64
     }
 }
 
 impl Reuse {
-    /// An empty memory for policies with these needs, whose modules have so many bytes.
-    pub(super) fn new(
-        policies: impl Iterator<Item = (Arc<BTreeSet<Arc<str>>>, u64)>,
-        options: ReuseOptions,
-    ) -> Self {
-        let watched = |(needs, module_bytes)| Watched {
-            needs,
-            instance_cost: module_bytes / 16,
+    /// An empty memory for these policies.
+    pub(super) fn new(policies: impl Iterator<Item = Reusable>, options: ReuseOptions) -> Self {
+        let watched = |policy| Watched {
+            policy,
             tally: Tally::default(),
             is_off: AtomicBool::new(false),
         };
         Self {
             options,
             known: known_keys(options.memory_bytes.min(REUSE_MAX_BYTES)),
+            hasher: RandomState::default(),
+            joint: Tally::default(),
             policies: policies.map(watched).collect(),
         }
     }
@@ -154,43 +173,53 @@ impl Reuse {
         facts: FactsView<'_>,
         policies: &[P],
         afresh: impl Fn(&P, Box<dyn Answers>) -> Evaluation,
-    ) -> Vec<Evaluated> {
+    ) -> Evaluations {
         let known = self.recall(facts.key);
-        let mut shared = None;
+        let joint = known.as_ref().filter(|_| !self.is_any_off());
+        let found = joint.and_then(|known| known.joint.find(facts, &self.hasher));
+        let mut is_check = false;
+        if let Some(found) = found {
+            is_check = self.is_check_due(self.joint.reused(), found.cost);
+            if !is_check {
+                return found.evaluations.clone();
+            }
+        }
+        let (mut shared, mut is_unconfirmed) = (None, false);
         let mut evaluate = |policy: &P| {
             let facts = shared.get_or_insert_with(|| Arc::new(facts.to_facts()));
-            SharedEvaluation::from(afresh(policy, Box::new(Arc::clone(facts))))
+            Arc::new(afresh(policy, Box::new(Arc::clone(facts))))
         };
-        let mut learned = Vec::new();
         let each = |(place, (watched, policy)): (usize, (&Watched, &P))| {
             let found = known.as_ref().filter(|_| watched.is_on());
-            let found = found.and_then(|known| known.trees.get(place)?.find(facts));
-            if let Some(evaluation) = found {
-                let count = watched.tally.reused();
-                if self.is_check_due(count, watched.cost(evaluation)) {
-                    return watched.check(evaluation, evaluate(policy));
-                }
+            let Some(evaluation) = found.and_then(|known| known.trees.get(place)?.find(facts))
+            else {
+                watched.tally.afresh();
+                let evaluation = evaluate(policy);
                 return Evaluated {
-                    evaluation: evaluation.clone(),
-                    is_reused: true,
+                    evaluation,
+                    is_reused: false,
                 };
-            }
-            watched.tally.afresh();
-            let evaluation = evaluate(policy);
-            if watched.is_on() && is_repeatable(&evaluation) {
-                learned.push((place, evaluation.clone()));
+            };
+            // A joint reuse that is checked was counted as one.
+            let is_due = || self.is_check_due(watched.tally.reused(), watched.cost(evaluation));
+            if is_check || is_due() {
+                let checked = watched.check(evaluation, evaluate(policy));
+                is_unconfirmed |= is_hosts(&checked.evaluation);
+                return checked;
             }
             Evaluated {
-                evaluation,
-                is_reused: false,
+                evaluation: Arc::clone(evaluation),
+                is_reused: true,
             }
         };
         let policies = self.policies.iter().zip(policies).enumerate();
-        let evaluated = policies.map(each).collect();
-        if !learned.is_empty() {
-            self.remember(facts.key, &learned);
+        let evaluated: Vec<_> = policies.map(each).collect();
+        if is_unconfirmed {
+            self.forget_key(&facts.key.id);
+        } else if !is_check && !self.is_any_off() {
+            self.remember(facts, &evaluated);
         }
-        evaluated
+        evaluated.into()
     }
 
     /// Lets go of everything that is known.
@@ -200,9 +229,27 @@ impl Reuse {
         }
     }
 
-    /// What was reused of each policy.
+    fn forget_key(&self, key: &KeyId) {
+        if let Some(keys) = &self.known {
+            keys.remove(key);
+        }
+    }
+
+    /// What was reused of each policy, with the others or without.
     pub(super) fn counts(&self) -> Vec<ReuseCounts> {
-        self.policies.iter().map(Watched::counts).collect()
+        let joint = self.joint.counts().reused;
+        let counts = |policy: &Watched| {
+            let counts = policy.counts();
+            ReuseCounts {
+                reused: counts.reused.wrapping_add(joint),
+                ..counts
+            }
+        };
+        self.policies.iter().map(counts).collect()
+    }
+
+    fn is_any_off(&self) -> bool {
+        self.policies.iter().any(|policy| !policy.is_on())
     }
 
     /// What is known of a key, if it is known of this very version of it.
@@ -218,54 +265,95 @@ impl Reuse {
         // The same record, loaded again: from here on it is compared by its address.
         let known = Arc::new(KnownKey {
             record: Arc::clone(key),
-            trees: known.trees.clone(),
+            ..KnownKey::clone(&known)
         });
         keys.insert(key.id, Arc::clone(&known));
         Some(known)
     }
 
-    /// Keeps evaluations of some policies, by their places. Of two threads that do so for the same
-    /// key at the same moment one may lose what it has learned, which it then learns again.
-    fn remember(&self, key: &Arc<KeyRecord>, learned: &[(usize, SharedEvaluation)]) {
+    /// Keeps what was evaluated, and what it comes to together. Of two threads that do so for the
+    /// same key at the same moment one may lose what it has learned, which it then learns again.
+    fn remember(&self, facts: FactsView<'_>, evaluated: &[Evaluated]) {
         let Some(keys) = &self.known else {
             return;
         };
+        // Where one policy is never reused, the others have nothing to be joined with.
+        let is_kept = |it: &Evaluated| it.is_reused || is_repeatable(&it.evaluation);
+        let is_new = |it: &Evaluated| !it.is_reused && is_kept(it);
+        if !evaluated.iter().any(is_new) && !evaluated.iter().all(is_kept) {
+            return;
+        }
+        let key = facts.key;
         let blank = || KnownKey {
             record: Arc::clone(key),
             trees: vec![Tree::default(); self.policies.len()].into(),
+            joint: Joint::default(),
         };
         let mut known = self.recall(key).map_or_else(blank, Arc::unwrap_or_clone);
-        self.insert(&mut known, learned);
+        self.insert(&mut known, facts, evaluated);
         if known.size_bytes() > KEY_MAX_BYTES {
             known = blank();
-            self.insert(&mut known, learned);
+            self.insert(&mut known, facts, evaluated);
         }
         if known.size_bytes() <= KEY_MAX_BYTES {
             keys.insert(key.id, Arc::new(known));
         }
     }
 
-    fn insert(&self, known: &mut KnownKey, learned: &[(usize, SharedEvaluation)]) {
-        for (place, evaluation) in learned {
-            if let (Some(tree), Some(policy)) =
-                (known.trees.get_mut(*place), self.policies.get(*place))
-            {
-                let open = policy.open_steps(&known.record, &evaluation.trace);
-                tree.insert(&open, evaluation.clone());
+    fn insert(&self, known: &mut KnownKey, facts: FactsView<'_>, evaluated: &[Evaluated]) {
+        let mut steps: Vec<(Question, Answer)> = Vec::new();
+        let (mut cost, mut bytes, mut is_whole) = (0_u64, JOINT_BYTES, true);
+        let places = self.policies.iter().zip(&mut known.trees);
+        for (
+            (policy, tree),
+            Evaluated {
+                evaluation,
+                is_reused,
+            },
+        ) in places.zip(evaluated)
+        {
+            if !is_repeatable(evaluation) {
+                is_whole = false;
+                continue;
             }
+            let Some(open) = policy.open_steps(&known.record, &evaluation.trace) else {
+                is_whole = false;
+                continue;
+            };
+            if !is_reused {
+                tree.insert(&open, Arc::clone(evaluation));
+            }
+            cost = cost.max(policy.cost(evaluation));
+            bytes = bytes.saturating_add(tree::leaf_bytes(&open, evaluation));
+            steps.extend(open);
+        }
+        if is_whole {
+            let reused = |it: &Evaluated| Evaluated {
+                evaluation: Arc::clone(&it.evaluation),
+                is_reused: true,
+            };
+            let evaluations: Vec<_> = evaluated.iter().map(reused).collect();
+            let found = Found {
+                evaluations: evaluations.into(),
+                cost,
+                bytes,
+            };
+            known.joint.insert(&steps, (facts, &self.hasher), found);
         }
     }
 
-    const fn is_check_due(&self, reuses: u64, cost: u64) -> bool {
-        let times = if cost > CHECK_EXPECTED_COST {
-            cost / CHECK_EXPECTED_COST
-        } else {
-            1
-        };
-        match reuses.checked_rem(self.options.check_every.saturating_mul(times)) {
-            Some(rest) => rest == 0,
-            None => false,
+    /// Whether the reuse of this number is the one of its row that is checked. Which one of a row it
+    /// is depends on a seed that nobody knows, so that no rhythm of requests goes by it.
+    fn is_check_due(&self, reuses: u64, cost: u64) -> bool {
+        let every = self.options.check_every;
+        if every <= 1 {
+            return every == 1;
         }
+        let rarer = (cost / CHECK_EXPECTED_COST).clamp(1, CHECK_RARER_MAX);
+        let every = every.saturating_mul(rarer);
+        let before = reuses.saturating_sub(1);
+        let (row, place) = (before / every, before % every);
+        self.hasher.hash_one(row) % every == place
     }
 }
 
@@ -277,7 +365,12 @@ impl Watched {
 
     /// What it costs to make an evaluation again.
     fn cost(&self, evaluation: &Evaluation) -> u64 {
-        self.instance_cost.saturating_add(evaluation.fuel)
+        // A call that ended early has used what nobody counted: at most all that it had.
+        let fuel = match evaluation.outcome {
+            Outcome::Fault(_) if evaluation.fuel == 0 => self.policy.fuel,
+            _ => evaluation.fuel,
+        };
+        (self.policy.module_bytes / 16).saturating_add(fuel)
     }
 
     fn counts(&self) -> ReuseCounts {
@@ -288,23 +381,26 @@ impl Watched {
     }
 
     /// The steps of a trace that another request of the same key can answer otherwise, each
-    /// question once.
-    fn open_steps(&self, key: &KeyRecord, trace: &Trace) -> Vec<(Question, Answer)> {
+    /// question once; `None`: more than [`DEPTH_MAX`].
+    fn open_steps(&self, key: &KeyRecord, trace: &Trace) -> Option<Vec<(Question, Answer)>> {
         let mut open: Vec<(Question, Answer)> = Vec::new();
         for (question, answer) in &trace.steps {
             let is_settled = match question {
-                Question::Attribute(name) => !self.needs.contains(name),
+                Question::Attribute(name) => !self.policy.needs.contains(name),
                 other => key_answer(key, other).is_some(),
             };
             if !is_settled && open.iter().all(|(asked, _)| asked != question) {
+                if open.len() >= DEPTH_MAX {
+                    return None;
+                }
                 open.push((question.clone(), answer.clone()));
             }
         }
-        open
+        Some(open)
     }
 
     /// Compares what was to be reused with an evaluation made afresh, which is the one that counts.
-    fn check(&self, known: &Evaluation, afresh: SharedEvaluation) -> Evaluated {
+    fn check(&self, known: &Evaluation, afresh: Arc<Evaluation>) -> Evaluated {
         self.tally.checked();
         let difference = difference(known, &afresh);
         let evaluation = match difference {
@@ -312,7 +408,7 @@ impl Watched {
             Some(difference) => {
                 self.is_off.store(true, Ordering::Relaxed);
                 let detail = format!("the same facts gave it {difference} than before");
-                SharedEvaluation::from(Evaluation {
+                Arc::new(Evaluation {
                     outcome: Outcome::Fault(Fault::new(FaultKind::Unrepeatable, detail)),
                     trace: afresh.trace.clone(),
                     fuel: afresh.fuel,
@@ -326,12 +422,20 @@ impl Watched {
     }
 }
 
-/// In what an evaluation differs from one with the same facts. The host's own clock is no
-/// difference: it is the host that ended the call.
+/// Whether an evaluation ended in a fault in which the host may have had a part: its clock, or memory
+/// that it did not have.
+const fn is_hosts(evaluation: &Evaluation) -> bool {
+    matches!(&evaluation.outcome, Outcome::Fault(fault)
+    if matches!(
+        fault.kind,
+        FaultKind::Contract | FaultKind::Deadline | FaultKind::OutOfMemory
+    ))
+}
+
+/// In what an evaluation differs from one with the same facts; `None` too when it says nothing,
+/// because the host may have had a part in it.
 fn difference(known: &Evaluation, afresh: &Evaluation) -> Option<&'static str> {
-    let is_hosts = matches!(&afresh.outcome, Outcome::Fault(fault)
-        if matches!(fault.kind, FaultKind::Deadline | FaultKind::OutOfMemory));
-    if is_hosts {
+    if is_hosts(afresh) {
         None
     } else if known.trace != afresh.trace {
         Some("other questions")
@@ -367,8 +471,21 @@ fn is_repeatable(evaluation: &Evaluation) -> bool {
 
 impl KnownKey {
     fn size_bytes(&self) -> usize {
-        self.trees.iter().map(Tree::size_bytes).sum()
+        let trees = self.trees.iter().map(Tree::size_bytes).sum::<usize>();
+        let trees = trees.saturating_add(self.trees.len().saturating_mul(size_of::<Tree>()));
+        trees.saturating_add(self.joint.size_bytes())
     }
+}
+
+/// What a key's record takes, which is kept as long as what is known of it.
+fn record_bytes(record: &KeyRecord) -> usize {
+    const TEXT_BYTES: usize = 48;
+    let scopes = record.scopes.iter().map(|scope| scope.len() + TEXT_BYTES);
+    let labels = (record.labels.iter()).map(|(name, value)| name.len() + value.len());
+    let labels = labels.map(|bytes| bytes + 2 * TEXT_BYTES);
+    let networks = record.allowed_networks.iter();
+    let networks = networks.map(|networks| networks.len() * size_of::<Network>());
+    size_of::<KeyRecord>() + scopes.chain(labels).chain(networks).sum::<usize>()
 }
 
 /// A cache of this many bytes; `None`: too few to be of use.

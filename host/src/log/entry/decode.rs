@@ -10,7 +10,7 @@ use minicbor::data::Type;
 use crate::address::{Address, Network};
 use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{
-    Evaluated, Evaluation, Fault, Obligation, Outcome, Params, Reason, Signal, Verdict,
+    Evaluated, Evaluation, Evaluations, Fault, Obligation, Outcome, Params, Reason, Signal, Verdict,
 };
 use crate::decision::{DecisionId, DecisionRecord};
 use crate::digest::Digest;
@@ -94,7 +94,6 @@ impl<'b> Cbor<'b> {
     }
 
     fn decision(&mut self, layout: u64) -> Result<DecisionRecord, EntryError> {
-        let mut reused = Vec::new();
         let mut decision = DecisionRecord {
             id: DecisionId(u128::from_be_bytes(
                 self.fixed("a decision id of 16 bytes")?,
@@ -107,21 +106,23 @@ impl<'b> Cbor<'b> {
             permission: self.code("a permission", codes::permission_of)?,
             reason: self.shared_text()?,
             detail: self.or_null(Self::shared_text)?,
-            evaluations: {
-                if layout != codes::DECISION_LAYOUT_1 {
-                    reused = self.list(|cbor| cbor.number("the place of an evaluation"))?;
-                }
-                self.list(|cbor| cbor.evaluation().map(Evaluated::afresh))?
-            },
+            evaluations: Evaluations::default(),
         };
+        let reused = if layout == codes::DECISION_LAYOUT_1 {
+            Vec::new()
+        } else {
+            self.list(|cbor| cbor.number("the place of an evaluation"))?
+        };
+        let mut evaluations = self.list(|cbor| cbor.evaluation().map(Evaluated::afresh))?;
         // A place that is there twice, out of order or behind the end does not come back when the
         // entry is encoded again, and so is refused.
         for place in reused {
             let place = usize::try_from(place).unwrap_or(usize::MAX);
-            if let Some(evaluated) = decision.evaluations.get_mut(place) {
+            if let Some(evaluated) = evaluations.get_mut(place) {
                 evaluated.is_reused = true;
             }
         }
+        decision.evaluations = evaluations.into();
         Ok(decision)
     }
 

@@ -10,7 +10,9 @@ use minicbor::encode::Error;
 use crate::address::{Address, Network};
 use crate::decision::DecisionRecord;
 use crate::decision::trace::{Answer, Question};
-use crate::decision::verdict::{Evaluated, Evaluation, Outcome, Params, Reason, Verdict};
+use crate::decision::verdict::{
+    Evaluated, Evaluation, Evaluations, Outcome, Params, Reason, Verdict,
+};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
@@ -99,7 +101,7 @@ impl Cbor<'_> {
         if says_reused {
             self.reused(&decision.evaluations)?;
         }
-        self.list(&decision.evaluations, Self::evaluated)
+        self.evaluations(&decision.evaluations)
     }
 
     /// Which of some evaluations were reused, by their places.
@@ -124,19 +126,24 @@ impl Cbor<'_> {
         Ok(())
     }
 
-    /// What is reused is encoded once.
-    fn evaluated(&mut self, evaluated: &Evaluated) -> Written {
-        if !evaluated.is_reused {
-            return self.evaluation(&evaluated.evaluation);
-        }
-        let encode = |evaluation: &Evaluation| {
+    /// What is reused as a whole is encoded once.
+    fn evaluations(&mut self, evaluations: &Evaluations) -> Written {
+        let encode = |evaluations: &[Evaluated]| {
             let mut bytes = Vec::new();
-            finish(&mut bytes, |cbor| cbor.evaluation(evaluation));
+            finish(&mut bytes, |cbor| cbor.each(evaluations));
             bytes
         };
-        let bytes = evaluated.evaluation.encoded(encode);
-        self.0.writer_mut().extend_from_slice(bytes);
-        Ok(())
+        if evaluations.iter().all(|it| it.is_reused)
+            && let Some(bytes) = evaluations.encoded(encode)
+        {
+            self.0.writer_mut().extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.each(evaluations)
+    }
+
+    fn each(&mut self, evaluations: &[Evaluated]) -> Written {
+        self.list(evaluations, |cbor, it| cbor.evaluation(&it.evaluation))
     }
 
     fn evaluation(&mut self, evaluation: &Evaluation) -> Written {

@@ -12,8 +12,8 @@ use super::*;
 use crate::address::{Address, Network};
 use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{
-    Effect, Evaluated, Evaluation, Fault, FaultKind, Obligation, Outcome, Params, Reason,
-    SharedEvaluation, Signal, Verdict,
+    Effect, Evaluated, Evaluation, Evaluations, Fault, FaultKind, Obligation, Outcome, Params,
+    Reason, Signal, Verdict,
 };
 use crate::decision::{DecisionId, Permission};
 use crate::key::Lifecycle;
@@ -133,7 +133,7 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
                 },
                 reason,
                 detail,
-                evaluations: rest,
+                evaluations: rest.into(),
             }
         },
     )
@@ -141,7 +141,7 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
 
 fn evaluated() -> impl Strategy<Value = Evaluated> {
     (evaluation(), any::<bool>()).prop_map(|(evaluation, is_reused)| Evaluated {
-        evaluation: evaluation.into(),
+        evaluation: Arc::new(evaluation),
         is_reused,
     })
 }

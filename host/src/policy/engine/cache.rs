@@ -18,21 +18,20 @@ pub(super) fn secure(folder: &Path) -> Result<PathBuf, String> {
 #[cfg(unix)]
 fn make(folder: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    if let Some(parent) = folder.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
-    }
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
 }
 
-/// Of the folder and those that it is in: each belongs to this user or to root, and nobody else can
-/// write to it. Where a sticky bit keeps others from renaming what is not theirs (`/tmp`), the
-/// folders above may be open to all.
+/// The folder belongs to this user and nobody else can enter it, so that whatever the folders in it
+/// allow nobody reaches them; one that others could once enter may hold what they left. Those that
+/// it is in belong to this user or to root, and nobody else can write to them, or a sticky bit keeps
+/// others from renaming what is not theirs (`/tmp`).
 #[cfg(unix)]
 fn check(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt as _;
+    const OPEN_TO_OTHERS: u32 = 0o077;
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     const STICKY: u32 = 0o1000;
     let user = rustix::process::geteuid().as_raw();
@@ -47,7 +46,13 @@ fn check(folder: &Path) -> Result<(), String> {
                 "`{shown}` belongs to another user, who could change the code in it"
             ));
         }
-        let is_sticky = path != folder && found.mode() & STICKY != 0;
+        if path == folder && found.mode() & OPEN_TO_OTHERS != 0 {
+            return Err(format!(
+                "others can enter `{shown}`, and may have changed the code in it; remove it, it is \
+                 made anew"
+            ));
+        }
+        let is_sticky = found.mode() & STICKY != 0;
         if found.mode() & WRITABLE_BY_OTHERS != 0 && !is_sticky {
             return Err(format!(
                 "others can write to `{shown}`, and so change the code in it; `chmod go-w` it"
@@ -104,9 +109,10 @@ mod tests {
         for (path, mode, is_secure) in [
             (&folder, 0o770, false),
             (&folder, 0o702, false),
-            // Others could still put files of their own beside ours.
             (&folder, 0o1777, false),
-            (&folder, 0o755, true),
+            // What is in it could be open to others.
+            (&folder, 0o755, false),
+            (&folder, 0o500, true),
             (&above, 0o770, false),
             (&above, 0o707, false),
             (&above, 0o1777, true),
@@ -117,7 +123,12 @@ mod tests {
             assert_eq!(secured.is_ok(), is_secure, "{mode:o}: {secured:?}");
             if let Err(error) = secured {
                 let name = path.canonicalize().unwrap().display().to_string();
-                assert!(error.contains(&name) && error.contains("chmod"), "{error}");
+                let advice = if *path == folder {
+                    "remove it"
+                } else {
+                    "chmod go-w"
+                };
+                assert!(error.contains(&name) && error.contains(advice), "{error}");
                 chmod(path, 0o700);
             }
         }

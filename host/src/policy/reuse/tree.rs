@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use crate::decision::trace::{Answer, Question};
-use crate::decision::verdict::{Evaluation, Outcome, Params, SharedEvaluation};
+use crate::decision::verdict::{Evaluation, Outcome, Params};
 use crate::facts::FactsView;
 
 /// The most evaluations of a tree. One more makes it begin anew.
@@ -42,12 +42,12 @@ enum Next {
     #[default]
     Unknown,
     Test(usize),
-    Evaluation(SharedEvaluation),
+    Evaluation(Arc<Evaluation>),
 }
 
 impl Tree {
     /// The evaluation that these facts lead to.
-    pub(super) fn find(&self, facts: FactsView<'_>) -> Option<&SharedEvaluation> {
+    pub(super) fn find(&self, facts: FactsView<'_>) -> Option<&Arc<Evaluation>> {
         let mut next = &self.first;
         loop {
             match next {
@@ -65,12 +65,9 @@ impl Tree {
         }
     }
 
-    /// Adds an evaluation behind the questions and answers that lead to it, and lets go of all
-    /// others when there are too many.
-    pub(super) fn insert(&mut self, steps: &[(Question, Answer)], evaluation: SharedEvaluation) {
-        if steps.len() > DEPTH_MAX {
-            return;
-        }
+    /// Adds an evaluation behind the questions and answers that lead to it, at most [`DEPTH_MAX`] of
+    /// them, and lets go of all others when there are too many.
+    pub(super) fn insert(&mut self, steps: &[(Question, Answer)], evaluation: Arc<Evaluation>) {
         if self.leaves >= LEAVES_MAX {
             *self = Self::default();
         }
@@ -161,7 +158,7 @@ impl Draft {
 }
 
 /// What an evaluation and the way to it take, as if it shared nothing with others.
-fn leaf_bytes(steps: &[(Question, Answer)], evaluation: &Evaluation) -> usize {
+pub(super) fn leaf_bytes(steps: &[(Question, Answer)], evaluation: &Evaluation) -> usize {
     const TEST_BYTES: usize = size_of::<Test>() + 32;
     const STEP_BYTES: usize = size_of::<(Question, Answer)>();
     const PARAM_BYTES: usize = size_of::<(String, String)>();

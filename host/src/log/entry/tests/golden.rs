@@ -107,7 +107,7 @@ fn small_decision() -> DecisionRecord {
         permission: Permission::Deny,
         reason: "key.missing".into(),
         detail: None,
-        evaluations: Vec::new(),
+        evaluations: Evaluations::default(),
     }
 }
 
@@ -189,7 +189,7 @@ fn full_decision(reused: [bool; 2]) -> DecisionRecord {
         }],
     };
     let evaluation = |outcome, steps, fuel, is_reused| Evaluated {
-        evaluation: SharedEvaluation::from(Evaluation {
+        evaluation: Arc::new(Evaluation {
             outcome,
             trace: Trace { steps },
             fuel,
@@ -211,7 +211,8 @@ fn full_decision(reused: [bool; 2]) -> DecisionRecord {
                 0,
                 reused[1],
             ),
-        ],
+        ]
+        .into(),
         ..small_decision()
     }
 }
@@ -417,7 +418,8 @@ fn an_answer_that_its_question_cannot_have_is_never_read_as_another_kind() {
             outcome,
             trace,
             fuel: 0,
-        })];
+        })]
+        .into();
         let entry = Entry::Decision(DecisionRecord {
             evaluations,
             ..small_decision()
@@ -465,7 +467,8 @@ fn the_most_items_that_fit_are_read() {
         outcome,
         trace: Trace::default(),
         fuel: 0,
-    })];
+    })]
+    .into();
     let entry = Entry::Decision(DecisionRecord {
         evaluations,
         ..small_decision()
