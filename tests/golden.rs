@@ -69,8 +69,8 @@ fn decisions_are_as_expected() {
     folder.run(&["replay"]).exit(0);
 }
 
-/// Logs of a quick start, written when the format was: `log` before verdicts were reused, `reuse/log`
-/// when they were. The components that decided are in them.
+/// Logs of a quick start, written when the format was: `log` before verdicts were reused,
+/// `reuse/log` when they were. The components that decided are in them.
 #[test]
 fn frozen_logs_replay() {
     for name in ["log", "reuse/log"] {

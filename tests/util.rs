@@ -98,7 +98,7 @@ impl Folder {
 
 /// One cache for all tests: what is compiled once is compiled.
 pub(crate) fn cache() -> PathBuf {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     std::fs::create_dir_all(&cache).unwrap();
     cache
 }
@@ -141,7 +141,7 @@ impl Ran {
 pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE
-        .get_or_init(|| Engine::new(Some(&cache())).unwrap())
+        .get_or_init(|| Engine::new(Some(&cache().join("engine"))).unwrap())
         .clone()
 }
 

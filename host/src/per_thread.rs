@@ -1,5 +1,5 @@
-//! Counters that threads add to without waiting for each other: every thread belongs to a group, and
-//! every group has a value of its own, apart from the others' in the processor's cache.
+//! Counters that threads add to without waiting for each other: every thread belongs to a group,
+//! and every group has a value of its own, apart from the others' in the processor's cache.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -114,8 +114,8 @@ pub enum Outcome {
 pub struct Evaluated {
     /// What it asked, and what came of it. Shared with the other decisions that it was reused for.
     pub evaluation: Arc<Evaluation>,
-    /// Whether it was made before, for another request of the key: every question of its trace would
-    /// have been answered the same for this one.
+    /// Whether it was made before, for another request of the key: every question of its trace
+    /// would have been answered the same for this one.
     pub is_reused: bool,
 }
 

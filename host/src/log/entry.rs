@@ -69,8 +69,8 @@ pub struct Recovery {
 }
 
 /// A running host has changed its routes, its policies or both. The decisions behind it say by
-/// which policy set each was made; the first of them may still be of the set before, and all of them
-/// when the change could not be made durable in time and so was not made.
+/// which policy set each was made; the first of them may still be of the set before, and all of
+/// them when the change could not be made durable in time and so was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
     /// When it was changed.

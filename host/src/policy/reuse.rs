@@ -17,8 +17,8 @@
 //!
 //! # Bounds
 //! The cache has a size in bytes, each key at most [`KEY_MAX_BYTES`] of it: who varies what a
-//! policy asks about costs the key that is used to do it what is known of it, and the others at most
-//! that much room.
+//! policy asks about costs the key that is used to do it what is known of it, and the others at
+//! most that much room.
 
 mod joint;
 mod tally;
@@ -166,8 +166,8 @@ impl Reuse {
         self.options
     }
 
-    /// One evaluation for each policy of the set, in order: reused where one stands for these facts,
-    /// else made by `afresh` and remembered.
+    /// One evaluation for each policy of the set, in order: reused where one stands for these
+    /// facts, else made by `afresh` and remembered.
     pub(super) fn evaluate<P>(
         &self,
         facts: FactsView<'_>,
@@ -342,8 +342,8 @@ impl Reuse {
         }
     }
 
-    /// Whether the reuse of this number is the one of its row that is checked. Which one of a row it
-    /// is depends on a seed that nobody knows, so that no rhythm of requests goes by it.
+    /// Whether the reuse of this number is the one of its row that is checked. Which one of a row
+    /// it is depends on a seed that nobody knows, so that no rhythm of requests goes by it.
     fn is_check_due(&self, reuses: u64, cost: u64) -> bool {
         let every = self.options.check_every;
         if every <= 1 {
@@ -422,8 +422,8 @@ impl Watched {
     }
 }
 
-/// Whether an evaluation ended in a fault in which the host may have had a part: its clock, or memory
-/// that it did not have.
+/// Whether an evaluation ended in a fault in which the host may have had a part: its clock, or
+/// memory that it did not have.
 const fn is_hosts(evaluation: &Evaluation) -> bool {
     matches!(&evaluation.outcome, Outcome::Fault(fault)
     if matches!(

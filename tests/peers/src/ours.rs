@@ -82,7 +82,8 @@ impl Host {
     /// Whether each policy says the same as another host's, parameters and signals included.
     pub(crate) fn agrees(&self, other: &Self, request: &AccessRequest) -> bool {
         let outcomes = |host: &Self| {
-            let evaluations = host.authorizer.preview(request).evaluations.into_iter();
+            let record = host.authorizer.preview(request);
+            let evaluations = record.evaluations.iter();
             evaluations
                 .map(|it| it.evaluation.outcome.clone())
                 .collect::<Vec<_>>()

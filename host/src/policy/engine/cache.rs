@@ -26,8 +26,8 @@ fn make(folder: &Path) -> io::Result<()> {
 
 /// The folder belongs to this user and nobody else can enter it, so that whatever the folders in it
 /// allow nobody reaches them; one that others could once enter may hold what they left. Those that
-/// it is in belong to this user or to root, and nobody else can write to them, or a sticky bit keeps
-/// others from renaming what is not theirs (`/tmp`).
+/// it is in belong to this user or to root, and nobody else can write to them, or a sticky bit
+/// keeps others from renaming what is not theirs (`/tmp`).
 #[cfg(unix)]
 fn check(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt as _;

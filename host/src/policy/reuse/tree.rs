@@ -65,8 +65,8 @@ impl Tree {
         }
     }
 
-    /// Adds an evaluation behind the questions and answers that lead to it, at most [`DEPTH_MAX`] of
-    /// them, and lets go of all others when there are too many.
+    /// Adds an evaluation behind the questions and answers that lead to it, at most [`DEPTH_MAX`]
+    /// of them, and lets go of all others when there are too many.
     pub(super) fn insert(&mut self, steps: &[(Question, Answer)], evaluation: Arc<Evaluation>) {
         if self.leaves >= LEAVES_MAX {
             *self = Self::default();
