@@ -321,10 +321,13 @@ impl Reuse {
                 continue;
             };
             if !is_reused {
-                tree.insert(&open, Arc::clone(evaluation));
+                // What all said together shares the evaluations of the trees, and weighs less.
+                if tree.insert(&open, Arc::clone(evaluation)) {
+                    known.joint = Joint::default();
+                }
             }
             cost = cost.max(policy.cost(evaluation));
-            bytes = bytes.saturating_add(tree::leaf_bytes(&open, evaluation));
+            bytes = bytes.saturating_add(tree::joint_bytes(&open, evaluation));
             steps.extend(open);
         }
         if is_whole {

@@ -66,9 +66,14 @@ impl Tree {
     }
 
     /// Adds an evaluation behind the questions and answers that lead to it, at most [`DEPTH_MAX`]
-    /// of them, and lets go of all others when there are too many.
-    pub(super) fn insert(&mut self, steps: &[(Question, Answer)], evaluation: Arc<Evaluation>) {
-        if self.leaves >= LEAVES_MAX {
+    /// of them. Lets go of all others when there are too many, and says whether it did.
+    pub(super) fn insert(
+        &mut self,
+        steps: &[(Question, Answer)],
+        evaluation: Arc<Evaluation>,
+    ) -> bool {
+        let begins_anew = self.leaves >= LEAVES_MAX;
+        if begins_anew {
             *self = Self::default();
         }
         self.leaves = self.leaves.saturating_add(1);
@@ -84,6 +89,7 @@ impl Tree {
         }
         self.first = draft.first;
         self.tests = draft.tests.into();
+        begins_anew
     }
 
     /// About as much memory as it takes, rather more than less.
@@ -158,26 +164,50 @@ impl Draft {
 }
 
 /// What an evaluation and the way to it take, as if it shared nothing with others.
-pub(super) fn leaf_bytes(steps: &[(Question, Answer)], evaluation: &Evaluation) -> usize {
+fn leaf_bytes(steps: &[(Question, Answer)], evaluation: &Evaluation) -> usize {
     const TEST_BYTES: usize = size_of::<Test>() + 32;
     const STEP_BYTES: usize = size_of::<(Question, Answer)>();
-    const PARAM_BYTES: usize = size_of::<(String, String)>();
-    let texts = |steps: &[(Question, Answer)]| -> u64 {
-        let step = |(question, answer): &(Question, Answer)| {
-            // Each text of a list is an allocation of its own.
-            let items = match answer {
-                Answer::Texts(texts) => texts.len() as u64 * 32,
-                _ => 0,
-            };
-            question.argument_bytes() + answer.size_bytes() + items
+    let tests = steps.len().saturating_add(1).saturating_mul(TEST_BYTES);
+    let trace = &evaluation.trace.steps;
+    text_bytes(steps)
+        .saturating_add(text_bytes(trace))
+        .saturating_add(tests)
+        .saturating_add(trace.len().saturating_mul(STEP_BYTES))
+        .saturating_add(size_of::<Evaluation>())
+        .saturating_add(outcome_bytes(&evaluation.outcome))
+}
+
+/// What it takes to find an evaluation together with others and to keep its form in a record.
+pub(super) fn joint_bytes(steps: &[(Question, Answer)], evaluation: &Evaluation) -> usize {
+    const ANSWER_BYTES: usize = 2 * size_of::<Answer>();
+    const STEP_BYTES: usize = 8;
+    let trace = &evaluation.trace.steps;
+    text_bytes(steps)
+        .saturating_add(steps.len().saturating_mul(ANSWER_BYTES))
+        .saturating_add(text_bytes(trace))
+        .saturating_add(trace.len().saturating_mul(STEP_BYTES))
+        .saturating_add(outcome_bytes(&evaluation.outcome))
+}
+
+fn text_bytes(steps: &[(Question, Answer)]) -> usize {
+    let step = |(question, answer): &(Question, Answer)| {
+        // Each text of a list is an allocation of its own.
+        let items = match answer {
+            Answer::Texts(texts) => texts.len() as u64 * 32,
+            _ => 0,
         };
-        steps.iter().map(step).sum()
+        question.argument_bytes() + answer.size_bytes() + items
     };
+    usize::try_from(steps.iter().map(step).sum::<u64>()).unwrap_or(usize::MAX)
+}
+
+fn outcome_bytes(outcome: &Outcome) -> usize {
+    const PARAM_BYTES: usize = size_of::<(String, String)>();
     let params = |params: &Params| -> usize {
         let texts = params.iter().map(|(name, value)| name.len() + value.len());
         params.len() * PARAM_BYTES + texts.sum::<usize>()
     };
-    let outcome = match &evaluation.outcome {
+    match outcome {
         Outcome::Fault(fault) => fault.detail.len(),
         Outcome::Verdict(verdict) => {
             let reason = verdict.reason.iter().map(|it| params(&it.params) + 64);
@@ -185,24 +215,5 @@ pub(super) fn leaf_bytes(steps: &[(Question, Answer)], evaluation: &Evaluation) 
             let obligations = verdict.obligations.iter().map(|it| params(&it.params) + 64);
             reason.chain(signals).chain(obligations).sum()
         }
-    };
-    let own_texts = texts(&evaluation.trace.steps);
-    let encoded = evaluation
-        .trace
-        .steps
-        .len()
-        .saturating_mul(8)
-        .saturating_add(outcome);
-    let encoded = encoded.saturating_add(usize::try_from(own_texts).unwrap_or(usize::MAX));
-    let texts = texts(steps).saturating_add(own_texts);
-    let tests = steps.len().saturating_add(1).saturating_mul(TEST_BYTES);
-    let steps = evaluation.trace.steps.len().saturating_mul(STEP_BYTES);
-    usize::try_from(texts)
-        .unwrap_or(usize::MAX)
-        .saturating_add(tests)
-        .saturating_add(steps)
-        .saturating_add(size_of::<Evaluation>())
-        // Its form in a record.
-        .saturating_add(encoded)
-        .saturating_add(outcome)
+    }
 }
