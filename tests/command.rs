@@ -338,11 +338,7 @@ fn a_pinned_module_has_to_be_the_one() {
 
 #[test]
 fn keys_are_issued_once_and_work() {
-    let folder = Folder::quickstart();
-    let toml = folder
-        .read("keyward.toml")
-        .replace("keys = \"keys.jsonl\"", "path = \"keyward.db\"");
-    folder.write("keyward.toml", toml);
+    let folder = Folder::quickstart_with_database();
     let issued = folder
         .run(&[
             "key",
@@ -404,11 +400,7 @@ fn keys_are_issued_once_and_work() {
 /// It can be issued, for imports can have such keys too; but not without a word.
 #[test]
 fn a_key_that_will_be_refused_is_issued_with_a_warning() {
-    let folder = Folder::quickstart();
-    let toml = folder
-        .read("keyward.toml")
-        .replace("keys = \"keys.jsonl\"", "path = \"keyward.db\"");
-    folder.write("keyward.toml", toml);
+    let folder = Folder::quickstart_with_database();
     let issue = |days: &str| {
         let args = [
             "key",
@@ -439,11 +431,7 @@ fn a_key_that_will_be_refused_is_issued_with_a_warning() {
 
 #[test]
 fn an_import_is_whole_or_nothing() {
-    let folder = Folder::quickstart();
-    let toml = folder
-        .read("keyward.toml")
-        .replace("keys = \"keys.jsonl\"", "path = \"keyward.db\"");
-    folder.write("keyward.toml", toml);
+    let folder = Folder::quickstart_with_database();
     let good = folder.read("keys.jsonl");
     let first = good.lines().next().unwrap();
     let bad = [

@@ -31,6 +31,10 @@ const STANDARD: [(&str, &[u8]); 3] = [
 ];
 
 fn policy(name: &str, module: &[u8]) -> Policy {
+    policy_on(&engine(), name, module)
+}
+
+fn policy_on(engine: &Engine, name: &str, module: &[u8]) -> Policy {
     let spec = PolicySpec {
         name: name.into(),
         mode: Mode::Enforce,
@@ -38,7 +42,7 @@ fn policy(name: &str, module: &[u8]) -> Policy {
         settings: "{}".into(),
         limits: Limits::default(),
     };
-    Policy::load(&engine(), spec).unwrap()
+    Policy::load(engine, spec).unwrap()
 }
 
 fn set(policies: Vec<Policy>, check_every: u64) -> PolicySet {
@@ -345,14 +349,7 @@ fn a_second_start_compiles_nothing() {
     let load = || {
         let engine = Engine::new(Some(&folder)).unwrap();
         for (name, module) in STANDARD {
-            let spec = PolicySpec {
-                name: name.into(),
-                mode: Mode::Enforce,
-                module: module.into(),
-                settings: "{}".into(),
-                limits: Limits::default(),
-            };
-            Policy::load(&engine, spec).unwrap();
+            policy_on(&engine, name, module);
         }
         engine.cache_counts()
     };

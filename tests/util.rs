@@ -34,6 +34,16 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// The quick start with its keys in a database, which is not there yet.
+    pub(crate) fn quickstart_with_database() -> Self {
+        let folder = Self::quickstart();
+        let toml = folder
+            .read("keyward.toml")
+            .replace("keys = \"keys.jsonl\"", "path = \"keyward.db\"");
+        folder.write("keyward.toml", toml);
+        folder
+    }
+
     /// A folder as `keyward init` leaves it.
     pub(crate) fn quickstart() -> Self {
         let folder = Self::new();

@@ -335,12 +335,6 @@ impl PolicySet {
         self.reuse.counts()
     }
 
-    /// How it reuses.
-    #[must_use]
-    pub const fn reuse_options(&self) -> ReuseOptions {
-        self.reuse.options()
-    }
-
     /// What came of each policy, with whether it counts: what [`crate::decision::combine`] takes.
     pub fn outcomes<'a>(
         &'a self,

@@ -51,9 +51,10 @@ pub struct ReuseOptions {
     /// Bytes of evaluations that are kept, all keys together: at most [`REUSE_MAX_BYTES`], and none
     /// at all below [`REUSE_MIN_BYTES`].
     pub memory_bytes: u64,
-    /// Of how many reuses of a policy one is evaluated afresh and compared; 0: none. A policy whose
-    /// evaluations are large (more than [`CHECK_EXPECTED_COST`]) is checked as many times more
-    /// rarely, so that checks take the same part of the time whatever a policy is written in.
+    /// Of how many reuses of a policy one is evaluated afresh and compared; 0: none, 1: every one.
+    /// A policy whose evaluations cost more than [`CHECK_EXPECTED_COST`] is checked as many times
+    /// more rarely, at most [`CHECK_RARER_MAX`] times; where all policies are reused together, they
+    /// are checked together, as rarely as the costliest.
     pub check_every: u64,
 }
 
@@ -160,10 +161,6 @@ impl Reuse {
             joint: Tally::default(),
             policies: policies.map(watched).collect(),
         }
-    }
-
-    pub(super) const fn options(&self) -> ReuseOptions {
-        self.options
     }
 
     /// One evaluation for each policy of the set, in order: reused where one stands for these
@@ -428,11 +425,18 @@ impl Watched {
 /// Whether an evaluation ended in a fault in which the host may have had a part: its clock, or
 /// memory that it did not have.
 const fn is_hosts(evaluation: &Evaluation) -> bool {
-    matches!(&evaluation.outcome, Outcome::Fault(fault)
-    if matches!(
-        fault.kind,
-        FaultKind::Contract | FaultKind::Deadline | FaultKind::OutOfMemory
-    ))
+    match &evaluation.outcome {
+        Outcome::Verdict(_) => false,
+        Outcome::Fault(fault) => match fault.kind {
+            FaultKind::Contract | FaultKind::Deadline | FaultKind::OutOfMemory => true,
+            FaultKind::Declared
+            | FaultKind::OutOfFuel
+            | FaultKind::TooManyQuestions
+            | FaultKind::Trap
+            | FaultKind::Unrepeatable
+            | FaultKind::VerdictTooLarge => false,
+        },
+    }
 }
 
 /// In what an evaluation differs from one with the same facts; `None` too when it says nothing,
@@ -454,22 +458,12 @@ fn difference(known: &Evaluation, afresh: &Evaluation) -> Option<&'static str> {
 /// Whether an evaluation says everything that it depended on: not what asked for the time itself,
 /// nor a failure in which the host may have had a part.
 fn is_repeatable(evaluation: &Evaluation) -> bool {
-    let outcome = match &evaluation.outcome {
-        Outcome::Verdict(_) => true,
-        Outcome::Fault(fault) => match fault.kind {
-            FaultKind::Declared
-            | FaultKind::OutOfFuel
-            | FaultKind::TooManyQuestions
-            | FaultKind::Trap
-            | FaultKind::VerdictTooLarge => true,
-            FaultKind::Contract
-            | FaultKind::Deadline
-            | FaultKind::OutOfMemory
-            | FaultKind::Unrepeatable => false,
-        },
-    };
+    let is_unrepeatable = matches!(&evaluation.outcome, Outcome::Fault(fault)
+        if fault.kind == FaultKind::Unrepeatable);
     let mut questions = evaluation.trace.steps.iter();
-    outcome && questions.all(|(question, _)| *question != Question::Now)
+    !is_hosts(evaluation)
+        && !is_unrepeatable
+        && questions.all(|(question, _)| *question != Question::Now)
 }
 
 impl KnownKey {

@@ -15,7 +15,9 @@ use crate::workload::{Expected, Request};
 const SAMPLE_MIN: Duration = Duration::from_millis(50);
 
 /// How often each thread decides all requests, so that making the thread counts little.
-const THREAD_PASSES: usize = 20;
+pub(crate) const THREAD_PASSES: usize = 20;
+/// How often when decisions are recorded, which takes longer and fills a disk.
+pub(crate) const THREAD_PASSES_RECORDED: usize = 2;
 
 /// What was measured of a row.
 pub(crate) struct Measured {
@@ -46,12 +48,12 @@ pub(crate) fn measure(rows: &mut [Row], rounds: usize) -> Vec<Measured> {
 /// them from the middle on, so that they are rarely at the same key: the median of the rounds.
 pub(crate) fn two_threads<T: Sync>(
     requests: &[T],
-    rounds: usize,
+    (rounds, passes): (usize, usize),
     decide: impl Fn(&T) -> Answer + Sync,
 ) -> f64 {
     let (first, second) = requests.split_at(requests.len() / 2);
     let pass = |first: &[T], second: &[T]| {
-        for _ in 0..THREAD_PASSES {
+        for _ in 0..passes {
             for request in first.iter().chain(second) {
                 black_box(decide(black_box(request)));
             }
