@@ -211,7 +211,7 @@ fn left_out_policies_are_noticed() {
 #[test]
 fn another_key_is_noticed() {
     check("q01", "key", |record| {
-        record.key = Some("Warehouse001".into())
+        record.key = Some("Warehouse001".parse().unwrap())
     });
     let findings = forged(|record| record.key_record = None);
     let unreplayable = findings

@@ -110,7 +110,7 @@ impl Authorizer {
         let rules = self.rules.load();
         let (key, entry, ruling) = match gate(request.presented(), &*self.registry) {
             Ok(entry) => {
-                let key = Some(entry.record().id.as_str().into());
+                let key = Some(entry.record().id);
                 let ruling = rules.apply(request, &entry);
                 (key, Some(entry), ruling)
             }

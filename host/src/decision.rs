@@ -12,8 +12,10 @@ pub mod verdict;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use crate::digest::Digest;
+use crate::key::KeyId;
 use crate::log::{AppendError, Receipt};
 use crate::timestamp::Timestamp;
 
@@ -45,7 +47,7 @@ pub struct Combined {
     /// Allow or deny.
     pub permission: Permission,
     /// The reason of the policy that decided, `policy.failed`, or `policy.none-allowed`.
-    pub reason: Arc<str>,
+    pub reason: SmolStr,
     /// Which policy of the set decided; `None` when all abstained.
     pub decided_by: Option<usize>,
 }
@@ -60,7 +62,7 @@ pub struct DecisionRecord {
     /// The caller's own name for the request.
     pub request: Option<Arc<str>>,
     /// The key id that was presented, whether or not there is such a key.
-    pub key: Option<Arc<str>>,
+    pub key: Option<KeyId>,
     /// The digest of the key record that it was decided on; `None` when there was none.
     pub key_record: Option<Digest>,
     /// The digest of the policy set's manifest.
@@ -68,7 +70,7 @@ pub struct DecisionRecord {
     /// Allow or deny.
     pub permission: Permission,
     /// Why.
-    pub reason: Arc<str>,
+    pub reason: SmolStr,
     /// What the host knows beyond the reason and does not tell the caller, for example
     /// `wrong-secret`. A fixed word, never from the request.
     pub detail: Option<Arc<str>>,
@@ -157,9 +159,9 @@ pub fn combine<'a>(policies: impl Iterator<Item = (Mode, &'a Outcome)>) -> Combi
         .enumerate()
         .filter(|(_, (mode, _))| *mode == Mode::Enforce)
     {
-        let decided = |permission, reason: Option<&Arc<str>>, otherwise: &str| Combined {
+        let decided = |permission, reason: Option<&SmolStr>, otherwise: &str| Combined {
             permission,
-            reason: reason.map_or_else(|| otherwise.into(), Arc::clone),
+            reason: reason.map_or_else(|| otherwise.into(), SmolStr::clone),
             decided_by: Some(index),
         };
         match outcome {

@@ -40,7 +40,7 @@ pub struct Refusal {
     /// `wrong-environment` or `no-secret`.
     pub detail: Option<&'static str>,
     /// The key id that was presented, whether or not there is such a key.
-    pub key: Option<Arc<str>>,
+    pub key: Option<KeyId>,
 }
 
 /// The host's own gate, before any policy and whatever the policies say. The life of a key is
@@ -57,17 +57,16 @@ pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEnt
         Presented::Credential(credential) => authenticate(credential, registry)?,
         Presented::KeyId(text) => {
             let id: Option<KeyId> = text.parse().ok();
-            id.and_then(|id| registry.lookup(&id))
-                .ok_or_else(|| Refusal {
-                    // What is not even an id could be anything, a secret too, and is not kept.
-                    key: id.map(|id| id.as_str().into()),
-                    reason: "key.unknown",
-                    detail: Some("unknown-id"),
-                })?
+            id.and_then(|id| registry.lookup(&id)).ok_or(Refusal {
+                // What is not even an id could be anything, a secret too, and is not kept.
+                key: id,
+                reason: "key.unknown",
+                detail: Some("unknown-id"),
+            })?
         }
     };
     let refused = |reason| {
-        let key = Some(entry.record.id.as_str().into());
+        let key = Some(entry.record.id);
         Err(Refusal {
             key,
             ..Refusal::new(reason)
@@ -86,7 +85,7 @@ fn authenticate(
     registry: &dyn Registry,
 ) -> Result<Arc<KeyEntry>, Refusal> {
     let id = credential.key_id();
-    let refused = |detail| Err(Refusal::unknown(detail, id.as_str().into()));
+    let refused = |detail| Err(Refusal::unknown(detail, id));
     let Some(entry) = registry.lookup(&id) else {
         return refused("unknown-id");
     };
@@ -147,7 +146,7 @@ impl Refusal {
     }
 
     /// No such key, as far as the caller is told.
-    const fn unknown(detail: &'static str, key: Arc<str>) -> Self {
+    const fn unknown(detail: &'static str, key: KeyId) -> Self {
         Self {
             reason: "key.unknown",
             detail: Some(detail),

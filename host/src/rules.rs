@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::decision::verdict::{Evaluated, Evaluations};
 use crate::decision::{Permission, combine};
 use crate::facts::FactsView;
@@ -23,7 +25,7 @@ pub struct Rules {
 /// What rules come to for one request.
 pub(crate) struct Ruling {
     pub(crate) permission: Permission,
-    pub(crate) reason: Arc<str>,
+    pub(crate) reason: SmolStr,
     pub(crate) detail: Option<Arc<str>>,
     /// Empty when no policy was asked.
     pub(crate) evaluations: Evaluations,

@@ -126,7 +126,7 @@ fn explain_policy(
         Outcome::Verdict(verdict) => {
             explanation.effect = verdict.effect.as_str();
             if let Some(reason) = &verdict.reason {
-                reason.code.as_ref().clone_into(&mut explanation.reason);
+                reason.code.as_str().clone_into(&mut explanation.reason);
                 if let Some(template) = policy.descriptor.reason(&reason.code) {
                     explanation.text = render(&template.text, &reason.params);
                     let denied = verdict.effect == Effect::Deny;

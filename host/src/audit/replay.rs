@@ -13,7 +13,7 @@ use crate::decision::verdict::{Evaluated, Evaluation, FaultKind, Outcome, Verdic
 use crate::decision::{DecisionRecord, Permission, combine, reasons};
 use crate::digest::Digest;
 use crate::facts::key_answer;
-use crate::key::KeyRecord;
+use crate::key::{KeyId, KeyRecord};
 use crate::log::{Entries, Entry, LogReader};
 use crate::policy::{Answers, ENGINE, Engine, ManifestPolicy, Policy};
 
@@ -141,8 +141,8 @@ fn refusal(record: &DecisionRecord) -> Finding {
 fn evaluate(set: &RecordedSet, record: &DecisionRecord, key: &KeyRecord) -> Finding {
     let same_engine = set.manifest.engine == ENGINE;
     let mut differences = Differences::default();
-    if record.key.as_deref() != Some(key.id.as_str()) {
-        let presented = record.key.as_deref().unwrap_or("none");
+    if record.key != Some(key.id) {
+        let presented = record.key.as_ref().map_or("none", KeyId::as_str);
         differences.push("key", presented.to_owned(), key.id.to_string());
     }
     check_agreement(&mut differences, record);

@@ -11,6 +11,7 @@ use super::{Failure, Status, log_folder, print, say};
 use crate::audit::explain::{Explanation, PolicyExplanation, explain};
 use crate::audit::find_decision;
 use crate::decision::{DecisionId, DecisionRecord};
+use crate::key::KeyId;
 use crate::log::LogReader;
 
 /// Arguments of `keyward explain`.
@@ -107,7 +108,7 @@ fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> Strin
 }
 
 fn key(record: &DecisionRecord, explanation: &Explanation) -> String {
-    let presented = record.key.as_deref().unwrap_or("none presented");
+    let presented = record.key.as_ref().map_or("none presented", KeyId::as_str);
     let Some(key) = &explanation.key else {
         return clip(presented, ANSWER_MAX_CHARS);
     };

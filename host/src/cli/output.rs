@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::decision::verdict::{Effect, Fault, Obligation, Outcome, Params, Signal};
 use crate::decision::{Decision, DecisionId, Mode, Permission};
-use crate::key::KEY_ID_CHARS;
+use crate::key::KeyId;
 use crate::policy::PolicySet;
 use crate::request::AccessRequest;
 use crate::timestamp::Timestamp;
@@ -92,7 +92,7 @@ pub(super) fn write_json(
         time: record.time,
         effect: record.permission.as_str(),
         reason: &record.reason,
-        key: record.key.as_deref(),
+        key: record.key.as_ref().map(KeyId::as_str),
         policies: rows
             .map(|(policy, evaluated)| {
                 let spec = policy.spec();
@@ -177,7 +177,7 @@ pub(super) fn write_row(
         "{:<24} {style}{:<6}{style:#} {:<12} {:<30} {:<16} {}",
         record.time.to_string(),
         record.permission.as_str(),
-        clip(record.key.as_deref().unwrap_or("-"), KEY_ID_CHARS),
+        record.key.as_ref().map_or("-", KeyId::as_str),
         clip(&operation, 30),
         source,
         clip(&record.reason, 60),

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
+use smol_str::SmolStr;
 
 use super::Combined;
 use super::trace::Trace;
@@ -28,7 +29,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     /// A code of the descriptor, for example `scope.missing`. Stable: never renamed or reused.
-    pub code: Arc<str>,
+    pub code: SmolStr,
     /// Values for the text's placeholders.
     pub params: Params,
 }

@@ -98,7 +98,7 @@ impl Host {
 
 fn answer(record: &DecisionRecord) -> Answer {
     let is_allowed = record.permission == Permission::Allow;
-    Answer::shared(is_allowed, Arc::clone(&record.reason))
+    Answer::shared(is_allowed, record.reason.clone())
 }
 
 impl Peer for Unrecorded {

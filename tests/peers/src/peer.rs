@@ -3,6 +3,8 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use smol_str::SmolStr;
+
 use crate::workload::Request;
 
 /// A policy engine with its policies and keys loaded.
@@ -27,7 +29,7 @@ pub(crate) struct Answer {
 /// A reason code, kept however the engine gives it.
 enum Reason {
     Fixed(&'static str),
-    Shared(Arc<str>),
+    Shared(SmolStr),
 }
 
 /// One line of the table.
@@ -57,7 +59,7 @@ impl Answer {
         }
     }
 
-    pub(crate) const fn shared(is_allowed: bool, reason: Arc<str>) -> Self {
+    pub(crate) const fn shared(is_allowed: bool, reason: SmolStr) -> Self {
         Self {
             is_allowed,
             reason: Reason::Shared(reason),

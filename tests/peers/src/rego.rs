@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use keyward::address::Network;
 use regorus::languages::rego::compiler::Compiler;
 use regorus::rvm::RegoVM;
 use regorus::{Engine, Value};
 use serde_json::json;
+use smol_str::SmolStr;
 
 use crate::peer::{Answer, Peer};
 use crate::settings::{blocked, covering};
@@ -107,7 +107,7 @@ fn answer(reason: &Value) -> Answer {
     reason
         .as_string()
         .map_or(Answer::deny("rego.undefined"), |reason| {
-            Answer::shared(&**reason == "scope.granted", Arc::clone(reason))
+            Answer::shared(&**reason == "scope.granted", SmolStr::new(reason))
         })
 }
 

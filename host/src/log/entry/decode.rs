@@ -14,6 +14,7 @@ use crate::decision::verdict::{
 };
 use crate::decision::{DecisionId, DecisionRecord};
 use crate::digest::Digest;
+use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
@@ -100,11 +101,11 @@ impl<'b> Cbor<'b> {
             )),
             time: self.instant()?,
             request: self.or_null(Self::shared_text)?,
-            key: self.or_null(Self::shared_text)?,
+            key: self.or_null(Self::key_id)?,
             key_record: self.or_null(Self::digest)?,
             policy_set: self.digest()?,
             permission: self.code("a permission", codes::permission_of)?,
-            reason: self.shared_text()?,
+            reason: self.text()?.into(),
             detail: self.or_null(Self::shared_text)?,
             evaluations: Evaluations::default(),
         };
@@ -161,7 +162,7 @@ impl<'b> Cbor<'b> {
     fn reason(&mut self) -> Result<Reason, EntryError> {
         self.array_of(2, "a reason")?;
         Ok(Reason {
-            code: self.shared_text()?,
+            code: self.text()?.into(),
             params: self.params()?,
         })
     }
@@ -294,6 +295,14 @@ impl<'b> Cbor<'b> {
 
     fn shared_text(&mut self) -> Result<Arc<str>, EntryError> {
         self.text().map(Arc::from)
+    }
+
+    fn key_id(&mut self) -> Result<KeyId, EntryError> {
+        let offset = self.decoder.position();
+        self.text()?.parse().map_err(|_| EntryError::Malformed {
+            offset,
+            expected: "a key id",
+        })
     }
 
     /// A number that stands for a name.

@@ -13,6 +13,7 @@ use crate::decision::trace::{Answer, Question};
 use crate::decision::verdict::{
     Evaluated, Evaluation, Evaluations, Outcome, Params, Reason, Verdict,
 };
+use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
@@ -89,7 +90,7 @@ impl Cbor<'_> {
         self.0.bytes(&decision.id.0.to_be_bytes())?;
         self.instant(decision.time)?;
         self.text_or_null(decision.request.as_deref())?;
-        self.text_or_null(decision.key.as_deref())?;
+        self.text_or_null(decision.key.as_ref().map(KeyId::as_str))?;
         match &decision.key_record {
             Some(digest) => self.0.bytes(digest.as_bytes())?,
             None => self.0.null()?,

@@ -109,9 +109,10 @@ fn entry() -> impl Strategy<Value = Entry> {
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {
+    let key = "[0-9A-Za-z]{12}".prop_map(|id| id.parse().unwrap());
     let names = (
         option::of(text()),
-        option::of(text()),
+        option::of(key),
         text(),
         option::of(text()),
     );
@@ -131,7 +132,7 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
                 } else {
                     Permission::Deny
                 },
-                reason,
+                reason: reason.as_ref().into(),
                 detail,
                 evaluations: rest.into(),
             }
@@ -159,7 +160,10 @@ fn evaluation() -> impl Strategy<Value = Evaluation> {
 
 fn verdict() -> impl Strategy<Value = Verdict> {
     let effect = prop::sample::select(vec![Effect::Abstain, Effect::Allow, Effect::Deny]);
-    let reason = (text(), params()).prop_map(|(code, params)| Reason { code, params });
+    let reason = (text(), params()).prop_map(|(code, params)| Reason {
+        code: code.as_ref().into(),
+        params,
+    });
     let signal = (".{0,12}", params()).prop_map(|(name, params)| Signal { name, params });
     let obligation =
         (".{0,12}", params(), any::<bool>()).prop_map(|(name, params, required)| Obligation {

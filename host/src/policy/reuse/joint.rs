@@ -32,12 +32,13 @@ pub(super) struct Joint {
 #[derive(Clone)]
 struct List {
     questions: Arc<[Question]>,
+    /// The hash of each case's answers, apart from the cases: most are looked at for that alone.
+    hashes: Vec<u64>,
     cases: Vec<Case>,
 }
 
 #[derive(Clone)]
 struct Case {
-    hash: u64,
     from: Timestamp,
     /// The first instant at which an answer would be another.
     until: Timestamp,
@@ -62,12 +63,15 @@ impl Joint {
         self.lists.iter().find_map(|list| {
             let hash = list.hash(facts, hasher);
             let is_it = |case: &&Case| {
-                case.hash == hash
-                    && (case.from..case.until).contains(&time)
+                (case.from..case.until).contains(&time)
                     && (list.questions.iter().zip(&*case.answers))
                         .all(|(question, answer)| facts.gives(question, answer))
             };
-            list.cases.iter().find(is_it).map(|case| &case.found)
+            let same_hash = (list.hashes.iter().zip(&list.cases)).filter(|(it, _)| **it == hash);
+            same_hash
+                .map(|(_, case)| case)
+                .find(is_it)
+                .map(|case| &case.found)
         })
     }
 
@@ -100,21 +104,24 @@ impl Joint {
             }
             self.lists.push(List {
                 questions: questions.into(),
+                hashes: Vec::new(),
                 cases: Vec::new(),
             });
             self.lists.len().saturating_sub(1)
         });
         if let Some(list) = self.lists.get_mut(place) {
+            let hash = list.hash(facts, hasher);
             let case = Case {
-                hash: list.hash(facts, hasher),
                 from,
                 until,
                 answers: answers.into(),
                 found,
             };
             if list.cases.len() >= CASES_MAX {
+                list.hashes.clear();
                 list.cases.clear();
             }
+            list.hashes.push(hash);
             list.cases.push(case);
         }
         let cases = self.lists.iter().flat_map(|list| &list.cases);

@@ -198,7 +198,7 @@ fn full_decision(reused: [bool; 2]) -> DecisionRecord {
     };
     DecisionRecord {
         request: Some("r1".into()),
-        key: Some("k7Qp2mXw9LaR".into()),
+        key: Some("k7Qp2mXw9LaR".parse().unwrap()),
         key_record: Some(ones()),
         permission: Permission::Allow,
         reason: "ok".into(),
