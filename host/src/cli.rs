@@ -9,6 +9,7 @@ mod evaluate;
 mod explain;
 mod init;
 mod key;
+mod log;
 mod open;
 mod output;
 mod policy_build;
@@ -59,6 +60,9 @@ enum Command {
     /// Say why a decision was what it was, and what the key's owner can do
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
+    /// Sign, verify, prove and show the log
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Issue, import, export and show keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -86,6 +90,8 @@ Examples:
   keyward evaluate requests.jsonl           decide, show a table, record
   keyward explain q04                       why request q04 was refused
   keyward replay log                        evaluate the log again, from the log alone
+  keyward log init                          sign the log from now on, so that others can verify it
+  keyward log verify                        every entry is as it was signed
   keyward key issue --owner sync --scope inventory:read --expires-in-days 90
 
 Exit status: 0 done; 1 done, and something did not hold; 2 usage or configuration;
@@ -184,6 +190,7 @@ fn run(cli: &Cli) -> Result<Status, Failure> {
         Command::Evaluate(args) => evaluate::run(&cli.config, args),
         Command::Replay(args) => replay::run(&cli.config, args),
         Command::Explain(args) => explain::run(&cli.config, args),
+        Command::Log(command) => log::run(&cli.config, command),
         Command::Key(command) => key::run(&cli.config, command),
         Command::Policy(PolicyCommand::Build(args)) => policy_build::run(args),
         Command::Completions { shell } => {

@@ -20,7 +20,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
-use crate::log::{Durability, is_origin};
+use crate::log::{
+    CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Durability, is_origin,
+};
 use crate::policy::{Limits, REUSE_MAX_BYTES, ReuseOptions};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
 
@@ -92,6 +94,16 @@ pub struct LogConfig {
     pub durability: Durability,
     /// The most that a power cut may lose, in ms: 1 to 10,000, by default 50.
     pub sync_interval_ms: u64,
+    /// The file with the keys that sign its checkpoints; by default `log.key`.
+    pub key: PathBuf,
+    /// Whether the configuration names that file: it has to be there then. By default a log is
+    /// signed as soon as it is.
+    pub is_key_required: bool,
+    /// Whether checkpoints have an ML-DSA-44 signature beside the Ed25519 one.
+    pub has_ml_dsa: bool,
+    /// How often a checkpoint is made when there is something new, in ms: 1 to 60,000, by default
+    /// 1,000.
+    pub checkpoint_interval_ms: u64,
 }
 
 impl Config {
@@ -323,8 +335,18 @@ fn read_log(
         least: 1,
         most: 10_000,
     };
+    const SIGNATURES: [(&str, bool); 2] = [("ed25519+ml-dsa-44", true), ("ed25519", false)];
+    const CHECKPOINT_INTERVAL: Bounds = Bounds {
+        key: "checkpoint_interval_ms",
+        least: 1,
+        most: CHECKPOINT_INTERVAL_MAX_MS,
+    };
     let path = section.required_text("path", problems);
     let origin = section.required_text("origin", problems);
+    let key = section.text("key", problems);
+    let has_ml_dsa = section.choice("signatures", &SIGNATURES, problems);
+    let default = CHECKPOINT_INTERVAL_DEFAULT_MS;
+    let checkpoint_interval_ms = section.number(CHECKPOINT_INTERVAL, default, problems);
     let durability = section.choice("durability", &DURABILITIES, problems);
     let sync_interval_ms = section.number(SYNC_INTERVAL, 50, problems);
     section.finish(problems);
@@ -340,6 +362,10 @@ fn read_log(
         origin: origin?.value.into(),
         durability: durability?,
         sync_interval_ms,
+        key: beside(file, key.map_or("log.key", |key| key.value)),
+        is_key_required: key.is_some(),
+        has_ml_dsa: has_ml_dsa?,
+        checkpoint_interval_ms,
     })
 }
 

@@ -95,6 +95,7 @@ pub mod digest;
 pub mod key;
 mod per_thread;
 pub mod timestamp;
+pub mod tlog;
 
 pub mod manual;
 

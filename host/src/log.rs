@@ -7,6 +7,7 @@
 //! lock                                 who writes                   lock.rs
 //! wal/<first index, 20 digits>.wal     the entries, in segments     segment.rs
 //! blob/sha256/<aa>/<64 hex digits>     what they name by digest     blob.rs
+//! tile/**, checkpoint, head            what others verify           publish.rs, tiles.rs
 //! ```
 //!
 //! # What a receipt promises
@@ -33,12 +34,16 @@
 mod blob;
 mod entry;
 mod error;
+mod follow;
+mod key_file;
 mod lock;
 mod open;
 mod progress;
+mod publish;
 mod reader;
 mod segment;
 mod storage;
+mod tiles;
 mod writer;
 
 use std::fmt;
@@ -51,15 +56,21 @@ use crate::decision::DecisionRecord;
 use crate::digest::Digest;
 use crate::timestamp::Timestamp;
 
+use publish::{Publication, Publisher};
 use storage::{RealStorage, Storage};
 use writer::Writer;
 
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, Reload, encode_decision_into};
 pub use error::{AppendError, AppendErrorKind, LogError};
+pub use key_file::{KeyFileError, create_key_file, read_key_file};
 pub use open::{has_begun, is_origin};
+pub use publish::{
+    CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, HeadError, Published, Publishing,
+};
 pub use reader::{Entries, LogReadError, LogReader, SEGMENTS_MAX, TornTail};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
+pub use tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
 
 /// The longest time, in milliseconds, that a written entry may stay unsynced.
 pub const SYNC_INTERVAL_MAX_MS: u64 = 10_000;
@@ -86,7 +97,7 @@ pub struct Receipt {
 }
 
 /// How a log is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct LogOptions {
     /// The log's name, for ever: a URL without scheme, for example `keyward.example/gateway-1`.
     /// 1 to [`ORIGIN_MAX_BYTES`] visible ASCII characters, no `+`.
@@ -103,6 +114,8 @@ pub struct LogOptions {
     pub engine: String,
     /// The digest of the policy set's manifest, for the boot record.
     pub policy_set: Digest,
+    /// Who signs its checkpoints; `None`: nobody, and nobody else can verify it.
+    pub publishing: Option<Publishing>,
 }
 
 /// A log folder, open for writing. Shared by all threads that append; dropping it closes it.
@@ -111,6 +124,8 @@ pub struct Log {
     writer: Arc<Writer>,
     durability: Durability,
     sync_thread: Option<JoinHandle<()>>,
+    publication: Arc<Publication>,
+    publish_thread: Option<JoinHandle<()>>,
 }
 
 impl Log {
@@ -190,29 +205,45 @@ impl Log {
         folder: &Path,
         (options, now): (LogOptions, Timestamp),
     ) -> Result<Self, LogError> {
-        let writer = Arc::new(open::open(storage, folder, &options, now)?);
+        let (writer, publisher) = open::open(storage, folder, &options, now)?;
+        let writer = Arc::new(writer);
         let interval = Duration::from_millis(options.sync_interval_ms);
         let shared = Arc::clone(&writer);
-        let sync_thread = std::thread::Builder::new()
-            .name("keyward-log-sync".to_owned())
-            .spawn(move || shared.run_syncs(interval))
-            .map_err(|source| LogError::Io {
-                action: "start its sync thread",
-                source,
-            })?;
-        let durability = options.durability;
-        let log = Self {
+        let syncs = move || shared.run_syncs(interval);
+        let mut log = Self {
+            sync_thread: Some(spawn("sync", syncs)?),
             writer,
-            durability,
-            sync_thread: Some(sync_thread),
+            durability: options.durability,
+            publication: Arc::default(),
+            publish_thread: None,
         };
+        log.publish_thread = publisher.map(|it| log.publish(it)).transpose()?;
         log.append_durable(&Entry::Boot(boot(options, now)).encode())?;
         Ok(log)
     }
 }
 
+impl Log {
+    /// How far the log is published, and why not further.
+    #[must_use]
+    pub fn published(&self) -> Published {
+        self.publication.published()
+    }
+
+    /// Starts the thread that publishes.
+    fn publish(&self, publisher: Publisher) -> Result<JoinHandle<()>, LogError> {
+        let publication = Arc::clone(&self.publication);
+        let (writer, poisoned) = (Arc::clone(&self.writer), Arc::clone(&self.writer));
+        spawn("publish", move || {
+            let poison = |cause: &str| drop(poisoned.poison(cause));
+            publication.run(publisher, || writer.durable(), poison);
+        })
+    }
+}
+
 impl Drop for Log {
-    /// Syncs what it can. A disk that does not answer is left to the thread that waits for it.
+    /// Syncs and publishes what it can. A disk that does not answer is left to the threads that
+    /// wait for it.
     fn drop(&mut self) {
         if self.writer.end()
             && let Some(thread) = self.sync_thread.take()
@@ -220,7 +251,21 @@ impl Drop for Log {
             // It has said that it ends; a panic in it has nobody left to tell.
             let _ = thread.join();
         }
+        if let Some(thread) = self.publish_thread.take()
+            && self.publication.close()
+        {
+            let _ = thread.join();
+        }
     }
+}
+
+/// Starts one of the log's threads.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LogError> {
+    let thread = std::thread::Builder::new().name(format!("keyward-log-{name}"));
+    thread.spawn(work).map_err(|source| LogError::Io {
+        action: "start a thread",
+        source,
+    })
 }
 
 fn boot(options: LogOptions, now: Timestamp) -> Boot {
@@ -247,6 +292,7 @@ impl Default for LogOptions {
             keyward_version: String::new(),
             engine: String::new(),
             policy_set: Digest::from_bytes([0; 32]),
+            publishing: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From a configuration to an authorizer: modules, settings, keys, routes and the log.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::{BufReader, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,20 +11,21 @@ use super::{Failure, say};
 use crate::authorizer::Authorizer;
 use crate::clock;
 use crate::config::policy::{Builtin, ModuleSource, PolicyConfig};
-use crate::config::{Config, RegistryConfig, RegistrySource};
+use crate::config::{Config, LogConfig, RegistryConfig, RegistrySource};
 use crate::credential::random::{Randomness as _, operating_system};
 use crate::decision::id::IdSource;
 use crate::digest::Digest;
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
 };
-use crate::log::{Log, LogOptions};
+use crate::log::{KeyFileError, Log, LogOptions, Publishing, read_key_file};
 use crate::policy::{
     ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
 };
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
 use crate::rules::Rules;
+use crate::tlog::key::Signer;
 
 /// Reads a configuration.
 pub(super) fn config(path: &Path) -> Result<Config, Failure> {
@@ -224,6 +225,35 @@ fn bad_keys(path: &Path, problems: &LineProblems) -> Failure {
     ))
 }
 
+/// Who signs the log's checkpoints: nobody where the key file is neither named nor there.
+fn publishing(config: &LogConfig) -> Result<Option<Publishing>, Failure> {
+    if !config.is_key_required && !config.key.exists() {
+        return Ok(None);
+    }
+    let mut signers = signers(config)?;
+    signers.truncate(if config.has_ml_dsa { signers.len() } else { 1 });
+    Ok(Some(Publishing {
+        signers: signers.into(),
+        interval_ms: config.checkpoint_interval_ms,
+        clock: clock::now,
+    }))
+}
+
+/// The keys of the log's key file.
+pub(super) fn signers(config: &LogConfig) -> Result<Vec<Signer>, Failure> {
+    let key = config.key.display();
+    match read_key_file(&config.key) {
+        Ok(signers) => Ok(signers),
+        Err(KeyFileError::Io(error)) if error.kind() == ErrorKind::NotFound => {
+            Err(Failure::usage(anyhow!(
+                "the log's key `{key}` is not there; make it with `keyward log init`, or restore it \
+                 where the log was signed before"
+            )))
+        }
+        Err(error) => Err(Failure::usage(anyhow!("the log's key `{key}`: {error}"))),
+    }
+}
+
 fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
     let options = LogOptions {
         origin: config.log.origin.to_string(),
@@ -232,6 +262,7 @@ fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
         keyward_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: ENGINE.to_owned(),
         policy_set,
+        publishing: publishing(&config.log)?,
         ..LogOptions::default()
     };
     Log::open(&config.log.path, options, clock::now())

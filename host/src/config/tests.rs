@@ -54,6 +54,10 @@ fn the_least_file_has_every_default() {
         origin: "keyward.example/gateway-1".into(),
         durability: Durability::Written,
         sync_interval_ms: 50,
+        key: "conf/log.key".into(),
+        is_key_required: false,
+        has_ml_dsa: true,
+        checkpoint_interval_ms: 1_000,
     };
     assert_eq!(config.log, log);
     assert!(config.routes.is_empty());

@@ -44,12 +44,24 @@ pub enum LogError {
     /// The boot record was not taken.
     #[error("the log does not take its boot record")]
     Append(#[from] AppendError),
+    /// The time between checkpoints is zero or too long.
+    #[error("a checkpoint interval of {0} ms; write 1 to {max}", max = super::CHECKPOINT_INTERVAL_MAX_MS)]
+    CheckpointInterval(u64),
+    /// What was signed of it does not fit what is there.
+    #[error(transparent)]
+    Head(#[from] super::HeadError),
     /// Another process writes to the folder.
     #[error("in use by another keyward process ({holder})")]
     InUse {
         /// Which process: `pid 123`.
         holder: String,
     },
+    /// There is no key, or one of another log.
+    #[error(
+        "the key that signs it has to have its origin `{0}` for a name; give the right key file, or \
+         make one with `keyward log init`"
+    )]
+    KeyName(String),
     /// The lock was taken, and what was locked is another folder than the one there now.
     #[error("its folder `wal` was moved or replaced while it was opened; try again")]
     Moved,
@@ -78,6 +90,9 @@ pub enum LogError {
          scheme, for example `keyward.example/gateway-1`"
     )]
     Origin(String),
+    /// What was published of it cannot be gone on with.
+    #[error("{0}")]
+    Publish(String),
     /// What is in the folder does not add up.
     #[error(transparent)]
     Read(#[from] LogReadError),

@@ -10,6 +10,7 @@ use super::blob::{BLOB_FOLDER, BlobStore};
 use super::entry::{Entry, Recovery};
 use super::error::LogError;
 use super::lock::{FolderLock, LOCK_FILE, LockError};
+use super::publish::{CHECKPOINT_INTERVAL_MAX_MS, Publisher, Publishing, check_unsigned};
 use super::reader::{LogReadError, LogReader, WAL_FOLDER};
 use super::segment::{self, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES};
 use super::storage::{
@@ -18,6 +19,7 @@ use super::storage::{
 use super::writer::{CreateError, Position, Start, Writer, create_segment};
 use super::{LogOptions, SYNC_INTERVAL_MAX_MS};
 use crate::timestamp::Timestamp;
+use crate::tlog::key::Signer;
 
 /// Opens a folder for writing, or makes a log in it.
 pub(super) fn open(
@@ -25,7 +27,7 @@ pub(super) fn open(
     folder: &Path,
     options: &LogOptions,
     now: Timestamp,
-) -> Result<Writer, LogError> {
+) -> Result<(Writer, Option<Publisher>), LogError> {
     check_options(options)?;
     refuse_other_folders(folder)?;
     make_folders(&*storage, folder).map_err(failed("make it"))?;
@@ -44,7 +46,23 @@ pub(super) fn open(
     };
     let blobs = BlobStore::open(Arc::clone(&storage), folder);
     let blobs = blobs.map_err(failed("make its folder `blob`"))?;
-    Ok(Writer::new(Start {
+    let publisher = match &options.publishing {
+        Some(publishing) => {
+            let log = (folder, options.origin.as_str());
+            let (storage, publishing) = (Arc::clone(&storage), publishing.clone());
+            Some(Publisher::open(
+                storage,
+                log,
+                publishing,
+                position.next_index,
+            )?)
+        }
+        None => {
+            check_unsigned(folder)?;
+            None
+        }
+    };
+    let writer = Writer::new(Start {
         storage,
         wal_folder,
         origin: options.origin.clone(),
@@ -52,7 +70,8 @@ pub(super) fn open(
         blobs,
         position,
         lock,
-    }))
+    });
+    Ok((writer, publisher))
 }
 
 /// Whether there is a log in a folder, as far as its first segment tells; without one, opening the
@@ -91,8 +110,22 @@ fn check_options(options: &LogOptions) -> Result<(), LogError> {
     if !(1..=SYNC_INTERVAL_MAX_MS).contains(&options.sync_interval_ms) {
         return Err(LogError::SyncInterval(options.sync_interval_ms));
     }
+    if let Some(publishing) = &options.publishing {
+        check_publishing(origin, publishing)?;
+    }
     if !(1..=SEGMENT_MAX_BYTES).contains(&options.segment_max_bytes) {
         return Err(LogError::SegmentSize(options.segment_max_bytes));
+    }
+    Ok(())
+}
+
+fn check_publishing(origin: &str, publishing: &Publishing) -> Result<(), LogError> {
+    if !(1..=CHECKPOINT_INTERVAL_MAX_MS).contains(&publishing.interval_ms) {
+        return Err(LogError::CheckpointInterval(publishing.interval_ms));
+    }
+    let is_ours = |signer: &Signer| signer.verifier().name() == origin;
+    if publishing.signers.is_empty() || !publishing.signers.iter().all(is_ours) {
+        return Err(LogError::KeyName(origin.to_owned()));
     }
     Ok(())
 }

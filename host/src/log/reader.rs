@@ -383,11 +383,11 @@ fn no_log(folder: &Path) -> LogReadError {
 }
 
 /// Where in a log folder the segment is that begins with an index.
-fn segment_path(first_index: u64) -> PathBuf {
+pub(super) fn segment_path(first_index: u64) -> PathBuf {
     Path::new(WAL_FOLDER).join(segment::file_name(first_index))
 }
 
-fn open_segment(path: &Path) -> Result<Scan<File>, SegmentError> {
+pub(super) fn open_segment(path: &Path) -> Result<Scan<File>, SegmentError> {
     let file = File::open(path)?;
     let length_bytes = file.metadata()?.len();
     Scan::begin(file, length_bytes)

@@ -33,6 +33,9 @@ pub(super) trait Storage: Debug + Send + Sync {
     /// Returns when the names in a folder outlive a power cut.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Returns when everything on the file system of a folder outlives a power cut.
+    fn sync_file_system(&self, folder: &Path) -> io::Result<()>;
+
     /// A number that no client can guess.
     fn salt(&self) -> io::Result<u32>;
 }
@@ -91,6 +94,10 @@ impl Storage for RealStorage {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
+    }
+
+    fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(File::open(folder)?)?)
     }
 
     fn salt(&self) -> io::Result<u32> {

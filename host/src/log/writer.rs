@@ -144,6 +144,16 @@ impl Writer {
         self.progress.wait_durable(end)
     }
 
+    /// The index below which entries are durable; `None` when the log is out of use.
+    pub(super) fn durable(&self) -> Option<u64> {
+        (!self.progress.is_poisoned()).then(|| self.progress.durable())
+    }
+
+    /// Nothing is appended any more.
+    pub(super) fn poison(&self, cause: &str) -> AppendError {
+        self.progress.poison(cause)
+    }
+
     /// Makes durable what there is, if it can be, and ends the sync thread. `false`: that has not
     /// ended.
     pub(super) fn end(&self) -> bool {

@@ -99,6 +99,12 @@ impl<R: Read> Scan<R> {
         self.tail
     }
 
+    /// Takes note that the segment has grown to `length_bytes`. Only before its end was met.
+    pub(in crate::log) fn extend(&mut self, length_bytes: u64) {
+        let known = self.offset.saturating_add(self.ahead().len() as u64);
+        self.unread_bytes = length_bytes.saturating_sub(known);
+    }
+
     /// Goes to the next entry and returns its index; `None` at the end of the segment.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ pub(in crate::log) enum Step {
     Open,
     OpenReadOnly,
     Rename,
+    SyncFileSystem,
     SyncFolder,
     Write,
     Sync,
@@ -214,6 +215,18 @@ impl Storage for FaultyStorage {
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.run(Step::SyncFolder, folder, || Ok(()))
+    }
+
+    fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
+        self.run(Step::SyncFileSystem, folder, || {
+            let mut state = self.0.state.lock();
+            for (path, durable) in &mut state.files {
+                if let Ok(file) = fs::metadata(path) {
+                    durable.fetch_max(file.len(), Ordering::SeqCst);
+                }
+            }
+            Ok(())
+        })
     }
 
     fn salt(&self) -> io::Result<u32> {

@@ -1,0 +1,205 @@
+//! `keyward log cat`: entries as JSON Lines, for people and pipes. The log itself is CBOR; what is
+//! shown here is not what is signed.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, ValueHint};
+use serde_json::{Map, Value, json};
+
+use super::{Failure, Status, log_folder};
+use crate::decision::DecisionRecord;
+use crate::decision::verdict::{Evaluated, Outcome, Params};
+use crate::key::KeyId;
+use crate::log::{Durability, Entry, LogReadError, LogReader, TileReader};
+use crate::tlog::tile::{TILE_WIDTH, TileKind, tiles_between};
+
+/// Arguments of `keyward log cat`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct CatArgs {
+    /// The log folder, or a copy of what it publishes; by default that of the configuration
+    #[arg(value_hint = ValueHint::DirPath)]
+    log: Option<PathBuf>,
+    /// The first entry to show
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    from: u64,
+    /// How many entries to show at most
+    #[arg(long, value_name = "N", default_value_t = u64::MAX, hide_default_value = true)]
+    count: u64,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyward log cat | jq 'select(.effect == \"deny\") | .reason' | sort | uniq -c
+  keyward log cat --from 4 --count 1 log";
+
+/// Runs the command.
+pub(super) fn run(config: &Path, args: &CatArgs) -> Result<Status, Failure> {
+    let folder = log_folder(args.log.as_deref(), config)?;
+    let shown = args.from..args.from.saturating_add(args.count);
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut show = |index: u64, entry: &[u8]| -> Result<(), Failure> {
+        if shown.contains(&index) {
+            let line = entry_line(index, entry);
+            out.write_all(line.as_bytes()).map_err(Failure::output)?;
+        }
+        Ok(())
+    };
+    let context = || format!("log folder `{}`", folder.display());
+    match LogReader::open(&folder) {
+        Ok(reader) => {
+            for entry in reader.entries() {
+                let entry = entry.with_context(context).map_err(Failure::Storage)?;
+                let (index, bytes) = entry;
+                if index >= shown.end {
+                    break;
+                }
+                show(index, &bytes)?;
+            }
+        }
+        // A copy of what is published has no segments.
+        Err(LogReadError::NotALog) => published(&folder, args, &mut show)?,
+        Err(error) => {
+            let error = anyhow::Error::new(error).context(context());
+            return Err(Failure::Storage(error));
+        }
+    }
+    out.flush().map_err(Failure::output)?;
+    Ok(Status::Done)
+}
+
+/// The entries of the bundles, up to the last checkpoint.
+fn published(
+    folder: &Path,
+    args: &CatArgs,
+    show: &mut impl FnMut(u64, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let tiles = TileReader::new(folder);
+    let context = || format!("log folder `{}`", folder.display());
+    let checkpoint = tiles.checkpoint();
+    let checkpoint = checkpoint.with_context(context).map_err(Failure::Storage)?;
+    let size = checkpoint.checkpoint().head().size;
+    let width = u64::from(TILE_WIDTH);
+    let bundles = tiles_between(args.from / width * width, size);
+    for tile in bundles.take_while(|tile| tile.kind() == TileKind::Entries) {
+        let mut index = tile.index() * width;
+        if index >= args.from.saturating_add(args.count) {
+            break;
+        }
+        let mut shown = Ok(());
+        let read = tiles.bundle(tile, |entry| {
+            if shown.is_ok() {
+                shown = show(index, entry);
+            }
+            index += 1;
+        });
+        read.with_context(context).map_err(Failure::Storage)?;
+        shown?;
+    }
+    Ok(())
+}
+
+/// An entry as one line of JSON. One that this version cannot read is shown as what it is.
+pub(super) fn entry_line(index: u64, bytes: &[u8]) -> String {
+    let mut line = match Entry::decode(bytes) {
+        Ok(entry) => entry_json(&entry),
+        Err(error) => json!({ "type": "unreadable", "error": error.to_string() }),
+    };
+    if let Value::Object(members) = &mut line {
+        members.insert("index".to_owned(), index.into());
+    }
+    format!("{line}\n")
+}
+
+fn entry_json(entry: &Entry) -> Value {
+    match entry {
+        Entry::Boot(boot) => json!({
+            "type": "boot",
+            "time": boot.time,
+            "origin": boot.origin,
+            "durability": match boot.durability {
+                Durability::Written => "written",
+                Durability::Durable => "durable",
+            },
+            "sync_interval_ms": boot.sync_interval_ms,
+            "keyward_version": boot.keyward_version,
+            "engine": boot.engine,
+            "policy_set": boot.policy_set,
+        }),
+        Entry::Decision(decision) => decision_json(decision),
+        Entry::Recovery(recovery) => json!({
+            "type": "recovery",
+            "time": recovery.time,
+            "dropped_bytes": recovery.dropped_bytes,
+            "segment": recovery.segment,
+        }),
+        Entry::Reload(reload) => json!({
+            "type": "reload",
+            "time": reload.time,
+            "previous": reload.previous,
+            "policy_set": reload.policy_set,
+        }),
+    }
+}
+
+fn decision_json(decision: &DecisionRecord) -> Value {
+    let evaluations: Vec<Value> = decision.evaluations.iter().map(evaluation_json).collect();
+    json!({
+        "type": "decision",
+        "decision": decision.id,
+        "time": decision.time,
+        "request": decision.request,
+        "key": decision.key.as_ref().map(KeyId::as_str),
+        "key_record": decision.key_record,
+        "policy_set": decision.policy_set,
+        "effect": decision.permission.as_str(),
+        "reason": decision.reason.as_str(),
+        "detail": decision.detail,
+        "evaluations": evaluations,
+    })
+}
+
+fn evaluation_json(evaluated: &Evaluated) -> Value {
+    let evaluation = &evaluated.evaluation;
+    let asked: Vec<Value> = (evaluation.trace.steps.iter())
+        .map(|(question, answer)| json!([question.to_string(), answer.to_string()]))
+        .collect();
+    let mut json = match &evaluation.outcome {
+        Outcome::Fault(fault) => json!({
+            "effect": "fault",
+            "fault": { "kind": fault.kind.as_str(), "detail": fault.detail },
+        }),
+        Outcome::Verdict(verdict) => {
+            let reason = verdict.reason.as_ref();
+            let signals = verdict.signals.iter();
+            let obligations = verdict.obligations.iter();
+            json!({
+                "effect": verdict.effect.as_str(),
+                "reason": reason.map(|reason| reason.code.as_str()),
+                "params": reason.map(|reason| params(&reason.params)),
+                "signals": signals
+                    .map(|it| json!({ "name": it.name, "params": params(&it.params) }))
+                    .collect::<Vec<_>>(),
+                "obligations": obligations
+                    .map(|it| json!({
+                        "name": it.name,
+                        "params": params(&it.params),
+                        "required": it.required,
+                    }))
+                    .collect::<Vec<_>>(),
+            })
+        }
+    };
+    if let Value::Object(members) = &mut json {
+        members.insert("asked".to_owned(), asked.into());
+        members.insert("fuel".to_owned(), evaluation.fuel.into());
+        members.insert("is_reused".to_owned(), evaluated.is_reused.into());
+    }
+    json
+}
+
+fn params(params: &Params) -> Map<String, Value> {
+    let params = params.iter().cloned();
+    params.map(|(name, value)| (name, value.into())).collect()
+}

@@ -1,0 +1,115 @@
+//! `keyward log verify`: whether the log holds exactly what its checkpoint signs.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context as _, anyhow};
+use clap::{Args, ValueHint};
+
+use super::super::output::{ALLOW, DENY, NOTE};
+use super::{Failure, Status, TrustedLog, print, signed_text};
+use crate::audit::verify::{PROBLEMS_MAX, Verification, VerifyOptions, verify};
+use crate::cli::say;
+use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, SignedCheckpoint};
+
+/// Arguments of `keyward log verify`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct VerifyArgs {
+    #[command(flatten)]
+    trusted: TrustedLog,
+    /// A checkpoint that you kept when the log was last verified: only what is new is read, and
+    /// the log has to continue it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    since: Option<PathBuf>,
+    /// How many threads hash; by default one for each processor
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    threads: Option<u16>,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyward log verify                                         the log of the configuration
+  keyward log verify copy --policy log.policy                a copy, trusting the keys in that file
+  keyward log verify --since checkpoint-2026-11-23           only what is new, and that it continues
+
+Exit status: 0 everything is as signed; 1 something is not, and which entries are concerned.";
+
+/// Entries between two words on the progress.
+const PROGRESS_ENTRIES: u64 = 1 << 20;
+
+/// Runs the command.
+pub(super) fn run(config: &Path, args: &VerifyArgs) -> Result<Status, Failure> {
+    let (folder, policy) = args.trusted.read(config)?;
+    let since = args.since.as_deref().map(read_checkpoint).transpose()?;
+    let told = AtomicU64::new(0);
+    let shows_progress = std::io::stderr().is_terminal();
+    let progress = |done: u64| {
+        let step = done / PROGRESS_ENTRIES;
+        if shows_progress && told.fetch_max(step, Ordering::Relaxed) < step {
+            say(format_args!("{done} entries verified"));
+        }
+    };
+    let available = || std::thread::available_parallelism().map_or(1, usize::from);
+    let options = VerifyOptions {
+        policy: &policy,
+        since: since.as_ref(),
+        threads: args.threads.map_or_else(available, usize::from),
+        progress: &progress,
+    };
+    let verified = verify(&folder, &options)
+        .with_context(|| format!("log folder `{}`", folder.display()))
+        .map_err(Failure::Storage)?;
+    let accepted = policy.check(&verified.checkpoint);
+    let accepted = accepted.map_err(Failure::storage)?;
+    print(&signed_text(&verified.checkpoint, &accepted))?;
+    print(&findings(&verified))?;
+    Ok(if verified.problems.is_empty() {
+        Status::Done
+    } else {
+        Status::DidNotHold
+    })
+}
+
+fn findings(verified: &Verification) -> String {
+    let entries = &verified.entries;
+    let count = entries.end.saturating_sub(entries.start);
+    let mut text = String::new();
+    for problem in &verified.problems {
+        let (first, last) = (problem.first, problem.last);
+        let place = if first == last {
+            format!("entry {first}")
+        } else {
+            format!("entries {first} to {last}")
+        };
+        text.push_str(&format!(
+            "{DENY}wrong{DENY:#}     {place}: {}\n",
+            problem.what
+        ));
+    }
+    if verified.problems.len() >= PROBLEMS_MAX {
+        text.push_str(&format!(
+            "the first {PROBLEMS_MAX} problems; there may be more\n"
+        ));
+    }
+    if let Some(unsigned) = verified.unsigned.filter(|unsigned| *unsigned > 0) {
+        text.push_str(&format!(
+            "{NOTE}not yet signed{NOTE:#}: the last {unsigned} entries\n"
+        ));
+    }
+    if verified.problems.is_empty() {
+        text.push_str(&format!("{ALLOW}verified{ALLOW:#}: {count} entries\n"));
+    }
+    text
+}
+
+/// A checkpoint that somebody kept.
+fn read_checkpoint(path: &Path) -> Result<SignedCheckpoint, Failure> {
+    let shown = path.display();
+    let bytes = std::fs::read(path)
+        .with_context(|| format!("the checkpoint `{shown}` cannot be read"))
+        .map_err(Failure::Usage)?;
+    let bytes = bytes.get(..bytes.len().min(CHECKPOINT_MAX_BYTES + 1));
+    SignedCheckpoint::parse(bytes.unwrap_or_default())
+        .map_err(|error| Failure::usage(anyhow!("the checkpoint `{shown}`: {error}")))
+}

@@ -1,0 +1,426 @@
+//! Publishing: from the segments to what others verify, the tiles and the signed checkpoint of C2SP
+//! tlog-tiles. It never stands in the way of an append.
+//!
+//! ```text
+//! wal/*.wal ─► tile/entries/**, tile/<level>/** ─► all synced ─► read back, hashed again ─► signed
+//!  (durable)     (full ones, then partial ones)                                               │
+//!                                                   checkpoint ◄─ head, synced ◄──────────────┘
+//! ```
+//! Only what is durable is published, so that no power cut takes back what was signed. `head` is
+//! the checkpoint as this log knows it, durable before `checkpoint` shows it to others: two
+//! different trees of one size are never shown. A step that fails is begun again from `head`.
+
+mod edge;
+mod head;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::error::LogError;
+use super::follow::Follower;
+use super::reader::LogReadError;
+use super::storage::{Storage, make_unsynced_folder, temporary, write_whole};
+use super::tiles::{TileReadError, TileReader};
+use crate::timestamp::Timestamp;
+use crate::tlog::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+use crate::tlog::key::Signer;
+use crate::tlog::merkle::{MerkleError, Tree, TreeHead};
+use crate::tlog::tile::{BUNDLE_MAX_BYTES, TILE_WIDTH, Tile, TileError, TileKind, tiles_between};
+use edge::Edge;
+
+pub use head::HeadError;
+pub(super) use head::check_unsigned;
+
+/// The longest time, in milliseconds, from a durable entry to a checkpoint with it.
+pub const CHECKPOINT_INTERVAL_MAX_MS: u64 = 60_000;
+/// That time unless the options say otherwise.
+pub const CHECKPOINT_INTERVAL_DEFAULT_MS: u64 = 1_000;
+/// The most entries from one checkpoint to the next.
+const CHECKPOINT_ENTRIES_MAX: u64 = 1 << 16;
+/// How long closing waits for the last checkpoint.
+const CLOSE_WAIT_MAX_MS: u64 = 10_000;
+
+/// Who signs a log's checkpoints, and how often.
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    /// The log's keys: at least one, an Ed25519 key first. Their name is the log's origin.
+    pub signers: Arc<[Signer]>,
+    /// How often, in milliseconds, a checkpoint is made when there is something new: 1 to
+    /// [`CHECKPOINT_INTERVAL_MAX_MS`].
+    pub interval_ms: u64,
+    /// The time that cosignatures state.
+    pub clock: fn() -> Timestamp,
+}
+
+/// How far a log is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Entries below this index are in the last checkpoint.
+    pub size: u64,
+    /// Why the last attempt failed, if it did; it is repeated.
+    pub problem: Option<String>,
+}
+
+/// Why a log was not published.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishError {
+    /// The checkpoint could not be signed.
+    #[error("the checkpoint cannot be signed: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// What `head` says does not fit what is there.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// A published file could not be written.
+    #[error("`{path}` cannot be written: {source}")]
+    Io {
+        /// Which file, below the log folder.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A published file holds other bytes than those that were written.
+    #[error("`{0}` was read back with other bytes than were written")]
+    ReadBack(String),
+    /// The segments could not be read.
+    #[error(transparent)]
+    Segments(#[from] LogReadError),
+    /// What was published could not be made durable.
+    #[error("what is published could not be made durable: {0}")]
+    Sync(io::Error),
+    /// A tile cannot be made.
+    #[error(transparent)]
+    Tile(#[from] TileError),
+    /// A published file could not be read back.
+    #[error(transparent)]
+    Tiles(#[from] TileReadError),
+    /// No tree can be as large.
+    #[error(transparent)]
+    Tree(#[from] MerkleError),
+}
+
+/// Publishes one log. One at a time.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    storage: Arc<dyn Storage>,
+    folder: PathBuf,
+    origin: String,
+    publishing: Publishing,
+    published: u64,
+    /// `None` after a failure: it is made anew from what is on the disk.
+    state: Option<State>,
+}
+
+/// What has been published, as far as the next step needs it.
+#[derive(Debug)]
+struct State {
+    follower: Follower,
+    /// The tree up to its last full bundle.
+    trunk: Edge,
+    /// The whole tree.
+    edge: Edge,
+}
+
+/// What the publishing thread and its log tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Publication {
+    gate: Mutex<Gate>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    is_closing: bool,
+    has_ended: bool,
+    published: Published,
+}
+
+impl Publisher {
+    /// Goes on from what was published of a log whose entries go to `end`.
+    ///
+    /// # Errors
+    /// [`PublishError`] when that does not add up.
+    pub(super) fn open(
+        storage: Arc<dyn Storage>,
+        (folder, origin): (&Path, &str),
+        publishing: Publishing,
+        end: u64,
+    ) -> Result<Self, PublishError> {
+        let mut publisher = Self {
+            storage,
+            folder: folder.to_owned(),
+            origin: origin.to_owned(),
+            publishing,
+            published: 0,
+            state: None,
+        };
+        let head = head::read(folder, (origin, &publisher.publishing.signers), end)?;
+        publisher.state = Some(State::read(folder, head.as_ref())?);
+        publisher.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
+        if let Some(head) = head {
+            // A crash may have come between the two.
+            publisher.show(&head)?;
+        }
+        Ok(publisher)
+    }
+
+    /// How many entries are in the last checkpoint.
+    pub(super) const fn published(&self) -> u64 {
+        self.published
+    }
+
+    /// Publishes the next entries below `end`, which are durable, at most
+    /// [`CHECKPOINT_ENTRIES_MAX`] of them.
+    pub(super) fn step(&mut self, end: u64) -> Result<(), PublishError> {
+        let mut state = match self.state.take() {
+            Some(state) => state,
+            None => {
+                let signers = &self.publishing.signers;
+                let head = head::read(&self.folder, (&self.origin, signers), end)?;
+                self.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
+                State::read(&self.folder, head.as_ref())?
+            }
+        };
+        let old = self.published;
+        let end = end.min(old.saturating_add(CHECKPOINT_ENTRIES_MAX));
+        if end <= old {
+            self.state = Some(state);
+            return Ok(());
+        }
+        let write = |tile: Tile, bytes: &[u8]| self.write(&tile.to_string(), bytes);
+        while let Some(entry) = state.follower.next(end)? {
+            state.edge.push(entry, write)?;
+        }
+        state.edge.partial(write)?;
+        let synced = self.storage.sync_file_system(&self.folder);
+        synced.map_err(PublishError::Sync)?;
+        state.read_back(&self.folder)?;
+        self.sign(state.edge.tree().head())?;
+        self.published = end;
+        self.tidy(old, end);
+        self.state = Some(state);
+        Ok(())
+    }
+
+    fn sign(&self, head: TreeHead) -> Result<(), PublishError> {
+        let checkpoint = Checkpoint::new(&self.origin, head)?;
+        let millis = (self.publishing.clock)().millis();
+        let time_secs = u64::try_from(millis / 1_000).unwrap_or(0);
+        let signed = SignedCheckpoint::sign(checkpoint, &self.publishing.signers, time_secs)?;
+        head::write(&*self.storage, &self.folder, &signed).map_err(PublishError::Sync)?;
+        self.show(&signed)
+    }
+
+    /// Shows a checkpoint to others. It is durable as `head`.
+    fn show(&self, signed: &SignedCheckpoint) -> Result<(), PublishError> {
+        let bytes = signed.to_string().into_bytes();
+        self.write(super::tiles::CHECKPOINT_FILE, &bytes)
+    }
+
+    /// Writes a file below the log folder under a temporary name, and names it.
+    fn write(&self, path: &str, bytes: &[u8]) -> Result<(), PublishError> {
+        let written = || {
+            let temporary = temporary(&self.folder, 0);
+            let target = self.folder.join(path);
+            let file = self.storage.create(&temporary)?;
+            write_whole(&*file, bytes, 0)?;
+            make_parents(&self.folder, &target)?;
+            self.storage.rename(&temporary, &target)
+        };
+        written().map_err(|source| PublishError::Io {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Deletes the partial tiles that have become full: a reader of an older checkpoint takes the
+    /// full ones. What is left behind does no harm.
+    fn tidy(&self, old: u64, new: u64) {
+        let full = tiles_between(old, new).filter(|tile| tile.width() == TILE_WIDTH);
+        for tile in full {
+            // Beyond the older tree's edge there was no partial one.
+            let folder = self.folder.join(format!("{tile}.p"));
+            if folder.exists() {
+                drop(fs::remove_dir_all(folder));
+            }
+        }
+    }
+}
+
+impl State {
+    /// The tree of a checkpoint, from the tiles and from the entries behind the last full bundle.
+    fn read(folder: &Path, head: Option<&SignedCheckpoint>) -> Result<Self, PublishError> {
+        let Some(head) = head.map(|head| head.checkpoint().head()) else {
+            return Ok(Self {
+                follower: Follower::new(folder, 0),
+                trunk: Edge::default(),
+                edge: Edge::default(),
+            });
+        };
+        let tiles = TileReader::new(folder);
+        let width = u64::from(TILE_WIDTH);
+        let full = head.size - head.size % width;
+        let mut rows = vec![Vec::new()];
+        for level in 1_u8..8 {
+            let count = head.size >> (8 * level);
+            rows.push(match u16::try_from(count % width) {
+                Ok(0) | Err(_) => Vec::new(),
+                Ok(partial) => {
+                    let kind = TileKind::Hashes { level };
+                    tiles.hashes(Tile::new(kind, count / width, partial)?)?
+                }
+            });
+        }
+        let tree = Tree::read(full, |level, index| {
+            let node = tiles.node(level, index, head.size);
+            node.map_err(PublishError::Tiles)
+        })?;
+        let trunk = Edge::of_full_bundles(tree, rows);
+        let mut edge = trunk.clone();
+        let mut follower = Follower::new(folder, full);
+        while let Some(entry) = follower.next(head.size)? {
+            edge.push(entry, |_, _| Ok::<_, TileError>(()))?;
+        }
+        if edge.tree().head() == head {
+            Ok(Self {
+                follower,
+                trunk,
+                edge,
+            })
+        } else {
+            Err(HeadError::Fork { size: head.size }.into())
+        }
+    }
+
+    /// Makes the tree again from the bytes of the entries as they are on the disk now, and compares
+    /// every tile on the way. What is signed is what others will read.
+    fn read_back(&mut self, folder: &Path) -> Result<(), PublishError> {
+        let tiles = TileReader::new(folder);
+        let compare = |tile: Tile, bytes: &[u8]| {
+            let path = tile.to_string();
+            if tiles.read(&path, BUNDLE_MAX_BYTES)? == bytes {
+                Ok(())
+            } else {
+                Err(PublishError::ReadBack(path))
+            }
+        };
+        let (old, new) = (self.trunk.tree().size(), self.edge.tree().size());
+        let bundles = tiles_between(old, new).take_while(|tile| tile.kind() == TileKind::Entries);
+        let mut again = self.trunk.clone();
+        for tile in bundles {
+            let mut pushed = Ok(());
+            tiles.bundle(tile, |entry| {
+                if pushed.is_ok() {
+                    pushed = again.push(entry, compare);
+                }
+            })?;
+            pushed?;
+            if tile.width() == TILE_WIDTH {
+                self.trunk = again.clone();
+            }
+        }
+        again.partial(compare)?;
+        if again.tree().head() == self.edge.tree().head() {
+            Ok(())
+        } else {
+            Err(PublishError::ReadBack("tile/entries".to_owned()))
+        }
+    }
+}
+
+impl From<PublishError> for LogError {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::Head(error) => Self::Head(error),
+            PublishError::Segments(error) => Self::Read(error),
+            other => Self::Publish(other.to_string()),
+        }
+    }
+}
+
+impl PublishError {
+    /// Whether the next attempt may come out otherwise: nothing is in doubt but room on the disk.
+    pub(super) const fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+}
+
+impl Publication {
+    /// Publishes what becomes durable until the log is closed, and then once more. `durable` says
+    /// how far that is, or `None` when nobody should rely on the disk any more; `poison` is called
+    /// with a failure that must not be tried again.
+    pub(super) fn run(
+        &self,
+        mut publisher: Publisher,
+        durable: impl Fn() -> Option<u64>,
+        poison: impl Fn(&str),
+    ) {
+        let interval = Duration::from_millis(publisher.publishing.interval_ms);
+        self.tell(publisher.published(), None);
+        loop {
+            let is_last = self.wait(interval);
+            let mut problem = None;
+            while let Some(end) = durable().filter(|end| publisher.published() < *end) {
+                let Err(error) = publisher.step(end) else {
+                    continue;
+                };
+                if !error.is_passing() {
+                    poison(&format!("it could not be published: {error}"));
+                }
+                problem = Some(error.to_string());
+                break;
+            }
+            self.tell(publisher.published(), problem);
+            if is_last {
+                break;
+            }
+        }
+        self.gate.lock().has_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// How far the log is published.
+    pub(super) fn published(&self) -> Published {
+        self.gate.lock().published.clone()
+    }
+
+    /// Asks for the last checkpoint and waits for it. `false`: it takes too long.
+    pub(super) fn close(&self) -> bool {
+        let mut gate = self.gate.lock();
+        gate.is_closing = true;
+        self.changed.notify_all();
+        let limit = Duration::from_millis(CLOSE_WAIT_MAX_MS);
+        self.changed
+            .wait_while_for(&mut gate, |gate| !gate.has_ended, limit);
+        gate.has_ended
+    }
+
+    /// Waits for the next attempt; true when it is the last one.
+    fn wait(&self, interval: Duration) -> bool {
+        let mut gate = self.gate.lock();
+        self.changed
+            .wait_while_for(&mut gate, |gate| !gate.is_closing, interval);
+        gate.is_closing
+    }
+
+    fn tell(&self, size: u64, problem: Option<String>) {
+        self.gate.lock().published = Published { size, problem };
+    }
+}
+
+/// Makes the folders between the log folder and a file. Their names are synced with the file.
+fn make_parents(folder: &Path, file: &Path) -> io::Result<()> {
+    let mut missing: Vec<&Path> = file
+        .ancestors()
+        .skip(1)
+        .take_while(|path| *path != folder && !path.is_dir())
+        .collect();
+    while let Some(outermost) = missing.pop() {
+        make_unsynced_folder(outermost)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `head`: the last checkpoint that this log has signed. It is durable before anyone is shown it,
+//! and what is there when a log is opened has to fit it.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::super::storage::{Storage, temporary, write_whole};
+use super::super::tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
+use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
+use crate::tlog::key::Signer;
+
+/// The file in a log folder.
+pub(in crate::log) const HEAD_FILE: &str = "head";
+
+/// Why a log that was published is not gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadError {
+    /// The entries or tiles are not those that were signed.
+    #[error(
+        "the entries behind its last full bundle and its tiles do not lead to the root hash that \
+         was signed at {size} entries: they were changed or damaged; keep the folder as it is, \
+         restore a copy of it, and compare with `keyward log verify`"
+    )]
+    Fork {
+        /// The size of the checkpoint.
+        size: u64,
+    },
+    /// `head` is not a checkpoint of this log's key.
+    #[error(
+        "`{HEAD_FILE}` is not a checkpoint signed by the log's key ({0}); give keyward the key that \
+         has signed the log so far, or restore the file from a copy"
+    )]
+    Head(CheckpointError),
+    /// A checkpoint was shown, and `head` is not there.
+    #[error("`{HEAD_FILE}` is missing beside `{CHECKPOINT_FILE}`; restore it from a copy")]
+    Missing,
+    /// The log has been signed, and no key is given.
+    #[error(
+        "the log is signed up to entry {size}, and no key is given to go on with; restore the key \
+         file"
+    )]
+    NoKey {
+        /// The size of the last checkpoint.
+        size: u64,
+    },
+    /// The checkpoint of another log.
+    #[error("`{HEAD_FILE}` is of the log `{0}`; move the file away")]
+    Origin(String),
+    /// A file could not be read.
+    #[error(transparent)]
+    Read(#[from] TileReadError),
+    /// The log has fewer entries than were signed.
+    #[error(
+        "the log has {found} entries, and {signed} were signed: it was restored from an older copy \
+         or cut off; restore the newest copy, or keep this folder as evidence and begin a new log \
+         with another origin"
+    )]
+    Rollback {
+        /// How many entries there are.
+        found: u64,
+        /// How many were signed.
+        signed: u64,
+    },
+    /// A checkpoint was shown that is newer than `head`, or another of its size.
+    #[error(
+        "`{CHECKPOINT_FILE}` has {shown} entries and is not one that `{HEAD_FILE}`, with {signed}, \
+         continues: a part of the folder was restored from an older copy; restore all of the newest \
+         copy"
+    )]
+    Shown {
+        /// The size of the checkpoint that was shown.
+        shown: u64,
+        /// The size of `head`.
+        signed: u64,
+    },
+}
+
+/// The last checkpoint that a log of `end` entries has signed; `None`: none was ever.
+pub(super) fn read(
+    folder: &Path,
+    (origin, signers): (&str, &[Signer]),
+    end: u64,
+) -> Result<Option<SignedCheckpoint>, HeadError> {
+    let tiles = TileReader::new(folder);
+    let bytes = match tiles.read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
+        Err(TileReadError::Missing(_)) if folder.join(CHECKPOINT_FILE).exists() => {
+            return Err(HeadError::Missing);
+        }
+        Err(TileReadError::Missing(_)) => return Ok(None),
+        other => other?,
+    };
+    let head = SignedCheckpoint::parse(&bytes).map_err(HeadError::Head)?;
+    let verifiers = || signers.iter().map(Signer::verifier);
+    head.verify(verifiers()).map_err(HeadError::Head)?;
+    let checkpoint = head.checkpoint();
+    if checkpoint.origin() != origin {
+        return Err(HeadError::Origin(checkpoint.origin().to_owned()));
+    }
+    let signed = checkpoint.head().size;
+    if end < signed {
+        return Err(HeadError::Rollback { found: end, signed });
+    }
+    // What is not a checkpoint of ours was torn by a power cut, and is written again.
+    let shown = tiles.checkpoint().ok();
+    let shown = shown.filter(|it| it.verify(verifiers()).is_ok());
+    if let Some(shown) = shown.map(|it| it.checkpoint().head()) {
+        let is_other = shown.size == signed && shown != checkpoint.head();
+        if shown.size > signed || is_other {
+            let shown = shown.size;
+            return Err(HeadError::Shown { shown, signed });
+        }
+    }
+    Ok(Some(head))
+}
+
+/// Keeps a checkpoint; it outlives a power cut when this returns.
+pub(super) fn write(
+    storage: &dyn Storage,
+    folder: &Path,
+    head: &SignedCheckpoint,
+) -> io::Result<()> {
+    let temporary = temporary(folder, 1);
+    let file = storage.create(&temporary)?;
+    write_whole(&*file, head.to_string().as_bytes(), 0)?;
+    file.sync()?;
+    storage.rename(&temporary, &folder.join(HEAD_FILE))?;
+    storage.sync_folder(folder)
+}
+
+/// Refuses to go on without a key where a log was signed: its checkpoints would silently end.
+pub(in crate::log) fn check_unsigned(folder: &Path) -> Result<(), HeadError> {
+    let tiles = TileReader::new(folder);
+    match tiles.read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
+        Err(TileReadError::Missing(_))
+            if fs::exists(folder.join(CHECKPOINT_FILE)).unwrap_or(true) =>
+        {
+            Err(HeadError::Missing)
+        }
+        Err(TileReadError::Missing(_)) => Ok(()),
+        Ok(bytes) => {
+            let head = SignedCheckpoint::parse(&bytes).map_err(HeadError::Head)?;
+            let size = head.checkpoint().head().size;
+            Err(HeadError::NoKey { size })
+        }
+        Err(error) => Err(error.into()),
+    }
+}

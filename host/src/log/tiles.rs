@@ -1,0 +1,170 @@
+//! The published part of a log folder, as anyone reads it: the checkpoint, the hash tiles and the
+//! entry bundles, at the paths of C2SP tlog-tiles. A copy of these is enough to verify the log.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
+use crate::tlog::merkle::MerkleError;
+use crate::tlog::tile::{
+    BUNDLE_MAX_BYTES, NodePlace, TILE_MAX_BYTES, TILE_WIDTH, Tile, TileError, decode_bundle,
+    decode_tile,
+};
+
+/// The file of the checkpoint in a log folder.
+pub const CHECKPOINT_FILE: &str = "checkpoint";
+
+/// The published part of a log folder.
+#[derive(Clone, Debug)]
+pub struct TileReader {
+    folder: PathBuf,
+}
+
+/// Why a published file cannot be used. Paths begin in the log folder.
+#[derive(Debug, thiserror::Error)]
+pub enum TileReadError {
+    /// The checkpoint is not one.
+    #[error("`{CHECKPOINT_FILE}`: {0}; restore it from a copy")]
+    Checkpoint(#[from] CheckpointError),
+    /// A file could not be read.
+    #[error("`{path}` cannot be read")]
+    Io {
+        /// Which file.
+        path: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file is not there.
+    #[error("`{0}` is missing; restore it from a copy")]
+    Missing(String),
+    /// Nothing was ever published.
+    #[error(
+        "the log has no checkpoint: nothing in it is signed yet; `keyward log init` makes a key, \
+         and the next host that writes the log signs all of it"
+    )]
+    NoCheckpoint,
+    /// A tile that is not one, or too narrow.
+    #[error("`{path}` is damaged ({source}); restore it from a copy")]
+    Tile {
+        /// Which tile.
+        path: String,
+        /// What is wrong with it.
+        source: TileError,
+    },
+    /// No tree is made like that.
+    #[error("the tiles make no tree: {0}")]
+    Tree(#[from] MerkleError),
+    /// A file larger than any of its kind.
+    #[error("`{path}` has more than {most} bytes; restore it from a copy")]
+    TooLarge {
+        /// Which file.
+        path: String,
+        /// The most that there can be.
+        most: usize,
+    },
+}
+
+impl TileReader {
+    /// The published part of a log folder, or a copy of it. Nothing is read yet.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// The last checkpoint, whose signatures nobody has verified.
+    ///
+    /// # Errors
+    /// [`TileReadError`]; [`TileReadError::NoCheckpoint`] when there is none.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint, TileReadError> {
+        match self.read(CHECKPOINT_FILE, CHECKPOINT_MAX_BYTES) {
+            Ok(bytes) => Ok(SignedCheckpoint::parse(&bytes)?),
+            Err(TileReadError::Missing(_)) => Err(TileReadError::NoCheckpoint),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The hashes of a hash tile, as many as its width. Where a partial tile has been dropped for
+    /// the full one, they are the first of that.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when it cannot be read, or has fewer.
+    pub fn hashes(&self, tile: Tile) -> Result<Vec<Digest>, TileReadError> {
+        let (path, bytes) = self.tile(tile, TILE_MAX_BYTES)?;
+        let mut hashes = decode_tile(&bytes).map_err(damaged(&path))?;
+        let (found, expected) = (hashes.len(), usize::from(tile.width()));
+        if found < expected {
+            return Err(damaged(&path)(TileError::TooNarrow { found, expected }));
+        }
+        hashes.truncate(expected);
+        Ok(hashes)
+    }
+
+    /// Hands the entries of a bundle to `each`, as many as its width.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when it cannot be read, or has fewer.
+    pub fn bundle(&self, tile: Tile, mut each: impl FnMut(&[u8])) -> Result<(), TileReadError> {
+        let (path, bytes) = self.tile(tile, BUNDLE_MAX_BYTES)?;
+        let entries = decode_bundle(&bytes).map_err(damaged(&path))?;
+        let (found, expected) = (entries.len(), usize::from(tile.width()));
+        if found < expected {
+            return Err(damaged(&path)(TileError::TooNarrow { found, expected }));
+        }
+        entries.into_iter().take(expected).for_each(&mut each);
+        Ok(())
+    }
+
+    /// The hash of a complete node of a tree of `size` leaves, from the hash tiles.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when the tile cannot be used.
+    pub fn node(&self, level: u8, index: u64, size: u64) -> Result<Digest, TileReadError> {
+        let no_tile = damaged("tile");
+        let place = NodePlace::of(level, index, size).map_err(no_tile)?;
+        let (path, bytes) = self.tile(place.tile(), TILE_MAX_BYTES)?;
+        place.hash(&bytes).map_err(damaged(&path))
+    }
+
+    /// The bytes of a file of the folder.
+    pub(super) fn read(&self, path: &str, most: usize) -> Result<Vec<u8>, TileReadError> {
+        let mut bytes = Vec::new();
+        let limit = (most as u64).saturating_add(1);
+        let read = File::open(self.folder.join(path))
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes));
+        let path = path.to_owned();
+        match read {
+            Ok(_) if bytes.len() > most => Err(TileReadError::TooLarge { path, most }),
+            Ok(_) => Ok(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(TileReadError::Missing(path))
+            }
+            Err(source) => Err(TileReadError::Io { path, source }),
+        }
+    }
+
+    /// The bytes of a tile, or of the full one in its place, and the path of what was read.
+    fn tile(&self, tile: Tile, most: usize) -> Result<(String, Vec<u8>), TileReadError> {
+        let path = tile.to_string();
+        match self.read(&path, most) {
+            Err(TileReadError::Missing(missing)) if tile.width() < TILE_WIDTH => {
+                let path = tile.full().to_string();
+                match self.read(&path, most) {
+                    Err(TileReadError::Missing(_)) => Err(TileReadError::Missing(missing)),
+                    other => Ok((path, other?)),
+                }
+            }
+            other => Ok((path, other?)),
+        }
+    }
+}
+
+fn damaged(path: &str) -> impl Fn(TileError) -> TileReadError {
+    move |source| TileReadError::Tile {
+        path: path.to_owned(),
+        source,
+    }
+}
