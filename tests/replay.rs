@@ -1,7 +1,6 @@
 //! Replay notices every change of what was recorded, names the field, and says nothing about a log
 //! that is as it was.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use keyward::audit::replay::{Finding, Replay};
@@ -10,7 +9,7 @@ use keyward::decision::verdict::{Effect, Evaluation, Evaluations, FaultKind, Out
 use keyward::decision::{DecisionRecord, Permission};
 use keyward::log::{Entry, Log, LogOptions, LogReader};
 
-use crate::util::{Folder, engine, time};
+use crate::util::{Folder, copy, engine, time};
 
 /// The log of a quick start, and beside it as `forged` another with each decision changed.
 fn forged_folder(change: impl Fn(&mut DecisionRecord)) -> Folder {
@@ -45,19 +44,6 @@ fn forged(change: impl Fn(&mut DecisionRecord)) -> Vec<Finding> {
     Replay::new(&reader, engine())
         .map(|replayed| replayed.unwrap().finding)
         .collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// Changes one decision and checks that its replay names this field first.

@@ -21,4 +21,5 @@ mod reuse;
 mod same;
 mod semantics;
 mod tidy;
+mod transparency;
 mod util;

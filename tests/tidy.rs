@@ -33,7 +33,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         if path.is_dir() {
             let made = MADE.contains(&name.as_str());
-            let is_log = name == "log" && !path.ends_with("host/src/log");
+            let is_log = name == "log" && !path.starts_with(root().join("host/src"));
             if !made && !is_log {
                 collect(&path, files);
             }
@@ -92,6 +92,13 @@ const UNKNOWN: &[(&str, &[&str])] = &[
         "host/src/log",
         &[
             "registry", "policy", "serve", "route", "request", "config", "cli",
+        ],
+    ),
+    (
+        "host/src/tlog",
+        &[
+            "log", "registry", "policy", "serve", "audit", "config", "cli", "clock", "request",
+            "decision",
         ],
     ),
     (

@@ -231,7 +231,8 @@ fn hash_bundle(tiles: &TileReader, (tile, size): (Tile, u64), problems: &Problem
         format!("`{tile}` and its hash tile do not fit each other")
     };
     problems.add(from..to.saturating_add(1), &what);
-    leaves
+    // What is right goes on upwards, so that one change is one problem.
+    if is_tile_right { signed } else { leaves }
 }
 
 /// Compares the hash tiles above the lowest with what the entries lead to.

@@ -11,6 +11,7 @@ use super::*;
 mod crash;
 mod faults;
 mod folder;
+mod publish;
 mod stalls;
 
 pub(super) const ORIGIN: &str = "keyward.example/test";

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 pub(super) const EXAMPLES: &str = "\
 Example:
-  keyward log init     writes log.key (keep it secret, back it up) and log.policy (give it to auditors)
+  keyward log init     log.key is secret and has to be backed up; log.policy goes to auditors
 
 From then on every host that writes the log signs it: a checkpoint within a second of a decision.";
 

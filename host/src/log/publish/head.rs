@@ -65,8 +65,8 @@ pub enum HeadError {
     /// A checkpoint was shown that is newer than `head`, or another of its size.
     #[error(
         "`{CHECKPOINT_FILE}` has {shown} entries and is not one that `{HEAD_FILE}`, with {signed}, \
-         continues: a part of the folder was restored from an older copy; restore all of the newest \
-         copy"
+         continues: a part of the folder was restored from an older copy; restore all of the \
+         newest copy"
     )]
     Shown {
         /// The size of the checkpoint that was shown.
