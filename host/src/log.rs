@@ -32,6 +32,7 @@
 //! clock.
 
 mod blob;
+mod entries;
 mod entry;
 mod error;
 mod follow;
@@ -61,6 +62,7 @@ use storage::{RealStorage, Storage};
 use writer::Writer;
 
 pub use blob::{BLOB_MAX_BYTES, BlobError};
+pub use entries::Entries;
 pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, Reload, encode_decision_into};
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
@@ -68,7 +70,7 @@ pub use open::{has_begun, is_origin};
 pub use publish::{
     CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, HeadError, Published, Publishing,
 };
-pub use reader::{Entries, LogReadError, LogReader, SEGMENTS_MAX, TornTail};
+pub use reader::{LogReadError, LogReader, SEGMENTS_MAX, TornTail};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
 pub use tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
 

@@ -327,17 +327,21 @@ fn check_segments(
     (tiles, range, size): (&TileReader, Range<u64>, u64),
     problems: &Problems,
 ) -> Option<u64> {
+    if !folder.join("wal").exists() {
+        return None;
+    }
     let reader = match LogReader::open(folder) {
         Ok(reader) => reader,
-        Err(LogReadError::NotALog | LogReadError::Empty | LogReadError::Missing) => return None,
         Err(error) => {
             problems.add(range, &error.to_string());
             return None;
         }
     };
     let mut hashes: (u64, Vec<Digest>) = (u64::MAX, Vec::new());
-    let mut next = 0;
-    for entry in reader.entries() {
+    let mut entries = reader.segment_entries().peekable();
+    let first = entries.peek().and_then(|first| first.as_ref().ok());
+    let mut next = first.map_or(0, |(index, _)| *index);
+    for entry in entries {
         let (index, bytes) = match entry {
             Ok(entry) => entry,
             Err(error) => {

@@ -11,7 +11,7 @@ use super::entry::{Entry, Recovery};
 use super::error::LogError;
 use super::lock::{FolderLock, LOCK_FILE, LockError};
 use super::publish::{CHECKPOINT_INTERVAL_MAX_MS, Publisher, Publishing, check_unsigned};
-use super::reader::{LogReadError, LogReader, WAL_FOLDER};
+use super::reader::{self, LogReadError, LogReader, WAL_FOLDER};
 use super::segment::{self, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES};
 use super::storage::{
     Storage, delete_temporaries, make_folders, make_unsynced_folder, write_whole,
@@ -59,6 +59,13 @@ pub(super) fn open(
         }
         None => {
             check_unsigned(folder)?;
+            // Nothing was published, so that nothing can have been dropped.
+            if reader::list(folder)?
+                .first()
+                .is_some_and(|first| *first > 0)
+            {
+                return Err(LogReadError::MissingSegment { index: 0 }.into());
+            }
             None
         }
     };

@@ -9,6 +9,7 @@
 //! Only what is durable is published, so that no power cut takes back what was signed. `head` is
 //! the checkpoint as this log knows it, durable before `checkpoint` shows it to others: two
 //! different trees of one size are never shown. A step that fails is begun again from `head`.
+//! Segments are dropped when all of their entries are in full bundles below a durable `head`.
 
 mod edge;
 mod head;
@@ -23,7 +24,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::error::LogError;
 use super::follow::Follower;
-use super::reader::LogReadError;
+use super::reader::{self, LogReadError};
 use super::storage::{Storage, make_unsynced_folder, temporary, write_whole};
 use super::tiles::{TileReadError, TileReader};
 use crate::timestamp::Timestamp;
@@ -161,6 +162,13 @@ impl Publisher {
         let head = head::read(folder, (origin, &publisher.publishing.signers), end)?;
         publisher.state = Some(State::read(folder, head.as_ref())?);
         publisher.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
+        let index = publisher.published - publisher.published % u64::from(TILE_WIDTH);
+        if reader::list(folder)?
+            .first()
+            .is_some_and(|first| *first > index)
+        {
+            return Err(LogReadError::MissingSegment { index }.into());
+        }
         if let Some(head) = head {
             // A crash may have come between the two.
             publisher.show(&head)?;
@@ -237,9 +245,19 @@ impl Publisher {
         })
     }
 
-    /// Deletes the partial tiles that have become full: a reader of an older checkpoint takes the
-    /// full ones. What is left behind does no harm.
+    /// Deletes what nobody needs any more: the partial tiles that have become full (a reader of an
+    /// older checkpoint takes the full ones), and the segments whose entries are all in full
+    /// bundles. What is left behind does no harm.
     fn tidy(&self, old: u64, new: u64) {
+        let kept_from = new - new % u64::from(TILE_WIDTH);
+        let segments = reader::list(&self.folder).unwrap_or_default();
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+            if *next <= kept_from {
+                drop(fs::remove_file(
+                    self.folder.join(reader::segment_path(*segment)),
+                ));
+            }
+        }
         let full = tiles_between(old, new).filter(|tile| tile.width() == TILE_WIDTH);
         for tile in full {
             // Beyond the older tree's edge there was no partial one.

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::blob::{self, BlobError};
-use super::segment::{self, Scan, SegmentError, Tail};
+use super::entries::Entries;
+use super::segment::{self, Scan, SegmentError};
+use super::tiles::{TileReadError, TileReader};
 use crate::digest::Digest;
 
 /// The most segments of one log.
@@ -26,17 +28,6 @@ pub struct LogReader {
     folder: PathBuf,
     origin: String,
     torn_tail: Mutex<Option<TornTail>>,
-}
-
-/// The entries of a log in order, read with one buffer; ends after the first error.
-#[derive(Debug)]
-pub struct Entries<'a> {
-    reader: &'a LogReader,
-    /// The first indexes of the segments to come; `None` before the first entry.
-    segments: Option<std::vec::IntoIter<u64>>,
-    current: Option<Current>,
-    next_index: u64,
-    failed: bool,
 }
 
 /// The end of a log that is not a whole entry.
@@ -90,6 +81,9 @@ pub enum LogReadError {
     /// There is a log folder without a single segment.
     #[error("the log has no segments; restore `{WAL_FOLDER}` from a copy")]
     NoSegments,
+    /// What is published of the log cannot be used.
+    #[error(transparent)]
+    Published(#[from] TileReadError),
     /// A segment belongs to another log.
     #[error("`{path}` belongs to the log `{found}`, not to `{expected}`; move it away")]
     Origin {
@@ -141,13 +135,6 @@ pub(super) struct End {
     pub(super) torn_bytes: u64,
 }
 
-/// The segment that is being read.
-#[derive(Debug)]
-struct Current {
-    path: PathBuf,
-    scan: Scan<File>,
-}
-
 impl LogReader {
     /// Opens a log folder to read it.
     ///
@@ -155,7 +142,12 @@ impl LogReader {
     /// [`LogReadError`] says whether there is no such folder, nothing in it, something else in it,
     /// or a first segment that cannot be read.
     pub fn open(folder: &Path) -> Result<Self, LogReadError> {
-        let first = list(folder)?.first().copied().unwrap_or(0);
+        let first = match list(folder) {
+            Ok(segments) => segments.first().copied().unwrap_or(0),
+            // A copy of what is published has no segments.
+            Err(LogReadError::NotALog) => return Self::of_published(folder),
+            Err(error) => return Err(error),
+        };
         let path = segment_path(first);
         let scan = open_segment(&folder.join(&path))
             .map_err(|source| LogReadError::Segment { path, source })?;
@@ -163,6 +155,20 @@ impl LogReader {
         Ok(Self {
             folder: folder.to_owned(),
             origin,
+            torn_tail: Mutex::new(None),
+        })
+    }
+
+    /// Opens a copy of what a log publishes.
+    fn of_published(folder: &Path) -> Result<Self, LogReadError> {
+        let checkpoint = TileReader::new(folder).checkpoint();
+        let checkpoint = checkpoint.map_err(|error| match error {
+            TileReadError::NoCheckpoint => LogReadError::NotALog,
+            other => LogReadError::Published(other),
+        })?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            origin: checkpoint.checkpoint().origin().to_owned(),
             torn_tail: Mutex::new(None),
         })
     }
@@ -175,14 +181,16 @@ impl LogReader {
 
     /// All entries from index 0, as far as the log goes when the first is read. An error is the
     /// last item.
+    ///
+    /// Entries whose segments have been dropped since they were published are those of the bundles.
+    /// Nothing is verified of them; [`crate::audit::verify`] does that.
     pub const fn entries(&self) -> Entries<'_> {
-        Entries {
-            reader: self,
-            segments: None,
-            current: None,
-            next_index: 0,
-            failed: false,
-        }
+        Entries::new(self, false)
+    }
+
+    /// The entries that are in segments, from the first one that is there.
+    pub const fn segment_entries(&self) -> Entries<'_> {
+        Entries::new(self, true)
     }
 
     /// What was behind the last whole entry when [`LogReader::entries`] last came to the end;
@@ -205,130 +213,14 @@ impl LogReader {
         &self.folder
     }
 
-    /// Reads the whole log and says where it ends.
+    /// Notes how the log ends.
+    pub(super) fn set_torn_tail(&self, torn: Option<TornTail>) {
+        *self.torn_tail.lock() = torn;
+    }
+
+    /// Reads all segments and says where the log ends.
     pub(super) fn end(&self) -> Result<End, LogReadError> {
-        let mut entries = self.entries();
-        while entries.advance()?.is_some() {}
-        let last = entries.current.as_ref().map(|current| &current.scan);
-        Ok(End {
-            segment: last.map_or(0, |scan| scan.header().first_index),
-            salt: last.map_or(0, |scan| scan.header().salt),
-            offset: last.map_or(0, Scan::offset),
-            next_index: entries.next_index,
-            torn_bytes: self.torn_tail().map_or(0, |torn| torn.bytes),
-        })
-    }
-}
-
-impl Entries<'_> {
-    /// Goes to the next entry and returns its index.
-    fn advance(&mut self) -> Result<Option<u64>, LogReadError> {
-        if self.segments.is_none() {
-            *self.reader.torn_tail.lock() = None;
-            self.segments = Some(list(&self.reader.folder)?.into_iter());
-        }
-        loop {
-            if let Some(current) = &mut self.current {
-                let index = current
-                    .scan
-                    .next_entry()
-                    .map_err(|source| LogReadError::Segment {
-                        path: current.path.clone(),
-                        source,
-                    })?;
-                self.next_index = current.scan.next_index();
-                if index.is_some() {
-                    return Ok(index);
-                }
-                self.end_segment()?;
-            }
-            if !self.begin_segment()? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Opens the next segment; `false` when there is none.
-    fn begin_segment(&mut self) -> Result<bool, LogReadError> {
-        let Some(first_index) = self.segments.as_mut().and_then(Iterator::next) else {
-            return Ok(false);
-        };
-        if first_index != self.next_index {
-            let index = self.next_index;
-            return Err(LogReadError::MissingSegment { index });
-        }
-        let path = segment_path(first_index);
-        let opened = open_segment(&self.reader.folder.join(&path));
-        let scan = opened.map_err(|source| LogReadError::Segment {
-            path: path.clone(),
-            source,
-        })?;
-        let header = scan.header();
-        if header.first_index != first_index {
-            return Err(LogReadError::Misnamed {
-                path,
-                first_index: header.first_index,
-            });
-        }
-        if header.origin != self.reader.origin {
-            let (found, expected) = (header.origin.clone(), self.reader.origin.clone());
-            return Err(LogReadError::Origin {
-                path,
-                found,
-                expected,
-            });
-        }
-        self.current = Some(Current { path, scan });
-        Ok(true)
-    }
-
-    /// Only the last segment may be torn. It stays the current one, which says where it ends.
-    fn end_segment(&self) -> Result<(), LogReadError> {
-        let Some(current) = &self.current else {
-            return Ok(());
-        };
-        let Tail::Torn { offset, bytes } = current.scan.tail() else {
-            return Ok(());
-        };
-        if self
-            .segments
-            .as_ref()
-            .is_some_and(|segments| segments.len() > 0)
-        {
-            return Err(LogReadError::Torn {
-                path: current.path.clone(),
-                offset,
-            });
-        }
-        let segment = current.scan.header().first_index;
-        *self.reader.torn_tail.lock() = Some(TornTail {
-            segment,
-            offset,
-            bytes,
-        });
-        Ok(())
-    }
-}
-
-impl Iterator for Entries<'_> {
-    type Item = Result<(u64, Vec<u8>), LogReadError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
-        }
-        match self.advance() {
-            Ok(index) => {
-                let payload = self.current.as_ref().map(|current| current.scan.payload());
-                index
-                    .zip(payload)
-                    .map(|(index, payload)| Ok((index, payload.to_owned())))
-            }
-            Err(error) => {
-                self.failed = true;
-                Some(Err(error))
-            }
-        }
+        self.segment_entries().end()
     }
 }
 

@@ -12,8 +12,7 @@ use super::{Failure, Status, log_folder};
 use crate::decision::DecisionRecord;
 use crate::decision::verdict::{Evaluated, Outcome, Params};
 use crate::key::KeyId;
-use crate::log::{Durability, Entry, LogReadError, LogReader, TileReader};
-use crate::tlog::tile::{TILE_WIDTH, TileKind, tiles_between};
+use crate::log::{Durability, Entry, LogReader};
 
 /// Arguments of `keyward log cat`.
 #[derive(Args, Debug)]
@@ -39,65 +38,21 @@ pub(super) fn run(config: &Path, args: &CatArgs) -> Result<Status, Failure> {
     let folder = log_folder(args.log.as_deref(), config)?;
     let shown = args.from..args.from.saturating_add(args.count);
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut show = |index: u64, entry: &[u8]| -> Result<(), Failure> {
-        if shown.contains(&index) {
-            let line = entry_line(index, entry);
-            out.write_all(line.as_bytes()).map_err(Failure::output)?;
-        }
-        Ok(())
-    };
     let context = || format!("log folder `{}`", folder.display());
-    match LogReader::open(&folder) {
-        Ok(reader) => {
-            for entry in reader.entries() {
-                let entry = entry.with_context(context).map_err(Failure::Storage)?;
-                let (index, bytes) = entry;
-                if index >= shown.end {
-                    break;
-                }
-                show(index, &bytes)?;
-            }
+    let reader = LogReader::open(&folder);
+    let reader = reader.with_context(context).map_err(Failure::Storage)?;
+    for entry in reader.entries() {
+        let (index, bytes) = entry.with_context(context).map_err(Failure::Storage)?;
+        if index >= shown.end {
+            break;
         }
-        // A copy of what is published has no segments.
-        Err(LogReadError::NotALog) => published(&folder, args, &mut show)?,
-        Err(error) => {
-            let error = anyhow::Error::new(error).context(context());
-            return Err(Failure::Storage(error));
+        if index >= shown.start {
+            let line = entry_line(index, &bytes);
+            out.write_all(line.as_bytes()).map_err(Failure::output)?;
         }
     }
     out.flush().map_err(Failure::output)?;
     Ok(Status::Done)
-}
-
-/// The entries of the bundles, up to the last checkpoint.
-fn published(
-    folder: &Path,
-    args: &CatArgs,
-    show: &mut impl FnMut(u64, &[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let tiles = TileReader::new(folder);
-    let context = || format!("log folder `{}`", folder.display());
-    let checkpoint = tiles.checkpoint();
-    let checkpoint = checkpoint.with_context(context).map_err(Failure::Storage)?;
-    let size = checkpoint.checkpoint().head().size;
-    let width = u64::from(TILE_WIDTH);
-    let bundles = tiles_between(args.from / width * width, size);
-    for tile in bundles.take_while(|tile| tile.kind() == TileKind::Entries) {
-        let mut index = tile.index() * width;
-        if index >= args.from.saturating_add(args.count) {
-            break;
-        }
-        let mut shown = Ok(());
-        let read = tiles.bundle(tile, |entry| {
-            if shown.is_ok() {
-                shown = show(index, entry);
-            }
-            index += 1;
-        });
-        read.with_context(context).map_err(Failure::Storage)?;
-        shown?;
-    }
-    Ok(())
 }
 
 /// An entry as one line of JSON. One that this version cannot read is shown as what it is.

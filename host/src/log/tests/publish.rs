@@ -108,6 +108,50 @@ fn a_log_of_three_levels_of_tiles_goes_on_where_it_was() {
     check(&test, 65_535 + 1 + 301 + 66_001 + 2);
 }
 
+/// Small segments: what is published is dropped from them, and every entry is still there to read.
+#[test]
+fn segments_are_dropped_when_they_are_in_full_bundles_and_nothing_is_lost() {
+    let mut test = signed();
+    test.options.segment_max_bytes = 2_000;
+    let segments = || reader::list(&test.folder()).unwrap();
+    let mut size = 0;
+    for count in [100, 400, 3, 700] {
+        append(&test, count).unwrap();
+        size += count as u64 + 1;
+        check(&test, size);
+        let kept_from = size - size % 256;
+        assert!(segments().get(1).is_none_or(|second| *second > kept_from));
+    }
+    assert!(segments()[0] > 1_000);
+    let text = |number: usize| format!("entry {number}").into_bytes();
+    assert_eq!(test.entries()[101 + 1 + 399], text(399));
+    // A copy of what is published has all that is signed.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["tile", "checkpoint"] {
+        fs::rename(test.folder().join(name), copy.path().join(name)).unwrap();
+    }
+    let reader = LogReader::open(copy.path()).unwrap();
+    assert_eq!(reader.origin(), ORIGIN);
+    assert_eq!(reader.entries().count() as u64, size);
+    // Without it, what was dropped is missing.
+    let reader = LogReader::open(&test.folder()).unwrap();
+    let mut entries = reader.entries();
+    let missing = entries.next().unwrap().unwrap_err();
+    assert!(
+        matches!(missing, LogReadError::MissingSegment { index: 0 }),
+        "{missing}"
+    );
+    assert!(entries.next().is_none());
+    fs::remove_file(test.folder().join("head")).unwrap();
+    test.options.publishing = None;
+    let refused = test.open().unwrap_err();
+    let is_it = matches!(
+        refused,
+        LogError::Read(LogReadError::MissingSegment { index: 0 })
+    );
+    assert!(is_it, "{refused}");
+}
+
 #[test]
 fn an_unsigned_log_can_be_signed_later_from_its_beginning() {
     let mut test = Test::new();
