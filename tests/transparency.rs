@@ -244,6 +244,26 @@ fn a_log_that_was_replaced_as_a_whole_is_noticed() {
     assert!(!log.verify(copy.path()).unwrap().problems.is_empty());
 }
 
+/// What a second implementation is tried on stays as it is.
+#[test]
+fn the_frozen_log_verifies() {
+    let golden = crate::util::root().join("tests/golden/published");
+    let policy = fs::read(golden.join("log.policy")).unwrap();
+    let policy = Policy::parse(&policy).unwrap();
+    let options = VerifyOptions {
+        policy: &policy,
+        since: None,
+        threads: 1,
+        progress: &|_| (),
+    };
+    let verified = verify(&golden, &options).unwrap();
+    assert_eq!((verified.entries, verified.problems), (0..300, vec![]));
+    let proof = fs::read(golden.join("299.tlog-proof")).unwrap();
+    let proof = Proof::parse(&proof).unwrap();
+    check(&proof, &policy).unwrap();
+    assert_eq!(prove(&golden, 299).unwrap(), proof);
+}
+
 #[test]
 fn another_key_is_not_believed() {
     let log = Published::new(3);

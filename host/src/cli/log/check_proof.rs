@@ -1,4 +1,4 @@
-//! `keyward log check-proof`: what somebody does who has a proof, the policy file, and nothing else.
+//! `keyward log check-proof`: what somebody does who has a proof and the policy file, nothing else.
 
 use std::path::{Path, PathBuf};
 
