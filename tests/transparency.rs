@@ -382,6 +382,17 @@ fn an_operator_signs_and_an_auditor_verifies() {
         "{said}"
     );
 
+    // A checkpoint that is signed wrongly does not hold; no checkpoint cannot be read.
+    let checkpoint = auditor.read("copy/checkpoint");
+    auditor.write(
+        "copy/checkpoint",
+        checkpoint.replacen("\n58\n", "\n57\n", 1),
+    );
+    let said = auditor.run(&[&verify[..], &policy].concat()).exit(1).err;
+    assert_eq!(said.matches("is wrong").count(), 1, "{said}");
+    fs::remove_file(auditor.file("copy/checkpoint")).unwrap();
+    auditor.run(&[&verify[..], &policy].concat()).exit(3);
+
     // Without its key the log is not gone on with, and nothing is lost.
     fs::rename(folder.file("log.key"), folder.file("away")).unwrap();
     let said = folder.run(&["evaluate", "requests.jsonl"]).exit(3).err;

@@ -78,11 +78,11 @@ pub enum VerifyError {
     #[error(transparent)]
     Read(#[from] TileReadError),
     /// The checkpoint is not one of a log and of witnesses that the policy names.
-    #[error("the checkpoint is not to be believed: {0}")]
+    #[error("the checkpoint is not to be believed")]
     Reject(#[from] RejectError),
     /// The checkpoint to begin at is not.
-    #[error("the checkpoint to begin at is not to be believed: {0}")]
-    Since(RejectError),
+    #[error("the checkpoint to begin at is not to be believed")]
+    Since(#[source] RejectError),
 }
 
 /// Verifies a log folder or a copy of it.

@@ -9,8 +9,8 @@ use clap::{Args, ValueHint};
 
 use super::super::output::{ALLOW, DENY, NOTE};
 use super::{Failure, Status, TrustedLog, print, signed_text};
-use crate::audit::verify::{PROBLEMS_MAX, Verification, VerifyOptions, verify};
-use crate::cli::say;
+use crate::audit::verify::{PROBLEMS_MAX, Verification, VerifyError, VerifyOptions, verify};
+use crate::cli::{complain, say};
 use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, SignedCheckpoint};
 
 /// Arguments of `keyward log verify`.
@@ -33,7 +33,8 @@ Examples:
   keyward log verify copy --policy log.policy                a copy, trusting the keys in that file
   keyward log verify --since checkpoint-2026-11-23           only what is new, and that it continues
 
-Exit status: 0 everything is as signed; 1 something is not, and which entries are concerned.";
+Exit status: 0 everything is as signed; 1 something is not, and which entries are concerned;
+3 the log cannot be read.";
 
 /// Entries between two words on the progress.
 const PROGRESS_ENTRIES: u64 = 1 << 20;
@@ -57,9 +58,16 @@ pub(super) fn run(config: &Path, args: &VerifyArgs) -> Result<Status, Failure> {
         threads: args.threads.map_or_else(available, usize::from),
         progress: &progress,
     };
-    let verified = verify(&folder, &options)
-        .with_context(|| format!("log folder `{}`", folder.display()))
-        .map_err(Failure::Storage)?;
+    let context = format!("log folder `{}`", folder.display());
+    let verified = match verify(&folder, &options) {
+        Ok(verified) => verified,
+        // What is signed wrongly was read, and does not hold.
+        Err(error @ (VerifyError::Reject(_) | VerifyError::Since(_))) => {
+            complain(&anyhow::Error::new(error).context(context));
+            return Ok(Status::DidNotHold);
+        }
+        Err(error) => return Err(Failure::Storage(anyhow::Error::new(error).context(context))),
+    };
     let accepted = policy.check(&verified.checkpoint);
     let accepted = accepted.map_err(Failure::storage)?;
     print(&signed_text(&verified.checkpoint, &accepted))?;

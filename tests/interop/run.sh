@@ -1,0 +1,276 @@
+#!/usr/bin/env bash
+# Interoperability: implementations that we did not write accept the logs that keyward publishes, at
+# sizes around the edges of the tiles, and reject copies that were tampered with, each for the right
+# reason. keyward's own verifiers have to agree with them.
+#
+#   tests/interop/run.sh FOLDER_WITH_keyward_binary
+#
+# aics-tlog   PyPI, with cryptography   verify.py    signatures, tiles, entries, proofs, consistency
+# x/mod       Debian, of Go itself      verify.go    Ed25519, entries, tiles, proofs, consistency
+# sigstore    npm                       verify.mjs   Ed25519, proofs
+#
+# What the machine lacks is installed: Go and Node.js by apt-get, the rest into the folder of
+# KEYWARD_INTEROP_CACHE; without one, into a folder that is removed at the end.
+set -euo pipefail
+
+AICS_TLOG=0.2.1 CRYPTOGRAPHY=50.0.2 SIGSTORE=3.1.1
+SIZES=(1 256 257 65536 69950 70000)
+
+die() { printf 'interop: %s\n' "$*" >&2; exit 2; }
+
+[ $# = 1 ] && [ -x "$1/keyward" ] || die "usage: $0 FOLDER_WITH_keyward_binary"
+keyward=$(cd "$1" && pwd)/keyward
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cache=${KEYWARD_INTEROP_CACHE:-$work/tools}
+mkdir -p "$cache"
+cache=$(cd "$cache" && pwd)
+export XDG_CACHE_HOME="$work" NODE_PATH="$cache/npm/node_modules" PYTHONDONTWRITEBYTECODE=1
+
+# --- the verifiers ---------------------------------------------------------------------------------
+
+packages=()
+command -v go >/dev/null || packages+=(golang-go)
+[ -d /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog ] || packages+=(golang-golang-x-mod-dev)
+command -v node >/dev/null || packages+=(nodejs)
+command -v npm >/dev/null || packages+=(npm)
+python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+if [ ${#packages[@]} -gt 0 ]; then
+  { apt-get update -q && apt-get install -yq --no-install-recommends "${packages[@]}"; } \
+    >"$work/apt" 2>&1 || { cat "$work/apt" >&2; die "apt-get cannot install ${packages[*]}"; }
+fi
+
+python=$cache/venv/bin/python
+versions='from importlib.metadata import version as of; print(of("aics-tlog"), of("cryptography"))'
+if [ "$("$python" -c "$versions" 2>/dev/null)" != "$AICS_TLOG $CRYPTOGRAPHY" ]; then
+  python3 -m venv --clear "$cache/venv"
+  # aics-tlog asks for a newer Python than it needs.
+  pip=("$python" -m pip install --quiet --disable-pip-version-check)
+  "${pip[@]}" "cryptography==$CRYPTOGRAPHY" &&
+    "${pip[@]}" --no-deps --ignore-requires-python "aics-tlog==$AICS_TLOG" ||
+    die "pip cannot install aics-tlog $AICS_TLOG and cryptography $CRYPTOGRAPHY"
+fi
+
+version='console.log(require("@sigstore/verify/package.json").version)'
+if [ "$(node -e "$version" 2>/dev/null)" != "$SIGSTORE" ]; then
+  npm install --silent --ignore-scripts --no-audit --no-fund --prefix "$cache/npm" \
+    "@sigstore/verify@$SIGSTORE" || die "npm cannot install @sigstore/verify $SIGSTORE"
+fi
+
+GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS='' GOCACHE="$cache/go" \
+  go build -o "$work/verify-go" "$here/verify.go" || die "verify.go cannot be built"
+
+printf 'Python %s, aics-tlog %s, cryptography %s; %s; Node.js %s, @sigstore/verify %s\n' \
+  "$("$python" -V | cut -d' ' -f2)" "$AICS_TLOG" "$CRYPTOGRAPHY" \
+  "$(go version | cut -d' ' -f3)" "$(node --version)" "$SIGSTORE"
+
+# --- what a verifier says --------------------------------------------------------------------------
+
+passed=0 failed=0
+
+# says WHO 'accepts|rejects: TEXT' COMMAND...: the command ends so, and TEXT is in what it prints, for
+# which a crash does not pass. One line.
+says() {
+  local who=$1 verdict=${2%%: *} text=${2#*: } out actual
+  shift 2
+  if out=$("$@" 2>&1); then actual=accepts; else actual=rejects; fi
+  if [ "$actual" = "$verdict" ] && [[ $out == *"$text"* ]]; then
+    passed=$((passed + 1))
+    printf 'ok      %-34s %-16s %s: %s\n' "$case" "$who" "$verdict" "${text#"${verdict%s}ed: "}"
+  else
+    failed=$((failed + 1))
+    printf 'FAILED  %-34s %-16s %s, and should be: %s: %s; it says:\n%s\n' \
+      "$case" "$who" "$actual" "$verdict" "$text" "$out"
+  fi
+}
+
+aics_tlog() { "$python" "$here/verify.py" "$@"; }
+x_mod() { "$work/verify-go" "$@"; }
+sigstore() { node "$here/verify.mjs" "$@"; }
+log_verify() { "$keyward" log verify --policy log.policy "$@"; }
+check_proof() { "$keyward" log check-proof --policy log.policy "$@"; }
+each() { for it in "${@:2}"; do "$1" "$it" || return; done; }
+continues() { log_verify log --since "$1"; }
+
+# --- a log that grows: accepted at every size ------------------------------------------------------
+
+cd "$work"
+"$keyward" init demo >/dev/null
+cd demo
+"$keyward" log init >/dev/null
+lines=$(wc -l <requests.jsonl)
+for ((i = 0; i < SIZES[-1]; i += lines)); do cat requests.jsonl; done >many.jsonl
+mapfile -t ids < <(sed -n 's/^log [^+]*+\([0-9a-f]*\)+.*/\1/p' log.policy) # Ed25519, ML-DSA-44
+mkdir proofs older
+
+size=0
+for next in "${SIZES[@]}"; do
+  # Every run records one entry of its own, when it begins.
+  tail -n "+$((size + 1))" many.jsonl | head -n "$((next - size - 1))" >some.jsonl || true
+  "$keyward" evaluate --format json some.jsonl >/dev/null 2>errors || die "$(cat errors)"
+  size=$(sed -n 2p log/checkpoint)
+  [ "$size" = "$next" ] || die "a checkpoint of $size entries, where there should be $next"
+
+  for index in 0 1 255 256 25600 65535 65536 $((size / 2)) $((size - 1)); do
+    [ "$index" -ge "$size" ] || "$keyward" log prove "$index" --out "proofs/$size-$index.tlog-proof"
+  done
+  proofs=(proofs/*) olds=(older/*)
+  [ "$size" != 1 ] || olds=()
+  counts="$size entries, ${#proofs[@]} proofs, ${#olds[@]} older checkpoints"
+
+  case="intact, $size entries"
+  says aics-tlog "accepts: accepted: $counts, ML-DSA-44" \
+    aics_tlog log log.policy "${proofs[@]}" "${olds[@]}"
+  says x/mod "accepts: accepted: $counts" x_mod log log.policy "${proofs[@]}" "${olds[@]}"
+  says sigstore "accepts: accepted: a checkpoint of $size entries, ${#proofs[@]} proofs" \
+    sigstore log log.policy "${proofs[@]}"
+  says 'log verify' "accepts: verified: $size entries" log_verify log
+  says check-proof 'accepts: ML-DSA-44' each check_proof "${proofs[@]}"
+  [ "$size" = 1 ] || says 'verify --since' 'accepts: verified: ' each continues "${olds[@]}"
+  cp log/checkpoint "older/$size"
+done
+
+# --- copies ----------------------------------------------------------------------------------------
+
+# copy: makes `copy`, of what is published.
+copy() {
+  rm -rf copy && mkdir copy
+  cp log/checkpoint copy
+  cp -rl log/tile copy/tile
+}
+
+# change FILE HOW: a new file in the place of one that the copy shares with the log.
+change() {
+  python3 - "copy/$1" "$2" <<'END'
+import base64, os, sys
+
+path, how = sys.argv[1:]
+data = open(path, "rb").read()
+flip = lambda data: data[:20] + bytes([data[20] ^ 1]) + data[21:]
+if how == "flip":
+    data = flip(data)
+elif how == "cut":
+    data = data[:-1]
+else:  # `flip N`: in the base64 that ends line N
+    lines = data.split(b"\n")
+    line = int(how.split()[1])
+    head, space, word = lines[line].rpartition(b" ")
+    lines[line] = head + space + base64.b64encode(flip(base64.b64decode(word)))
+    data = b"\n".join(lines)
+os.remove(path)
+open(path, "wb").write(data)
+END
+}
+
+# judged INDEX AICS-TLOG X/MOD SIGSTORE VERIFY CHECK-PROOF: what each says of the copy, the last and
+# sigstore of a proof for an entry that keyward makes from the copy, without verifying it. Without
+# SIGSTORE no such proof can be made.
+judged() {
+  says aics-tlog "$2" aics_tlog copy log.policy
+  says x/mod "$3" x_mod copy log.policy
+  says 'log verify' "$5" log_verify copy
+  if [ -z "$4" ]; then
+    says 'log prove' "$6" "$keyward" log prove "$1" copy
+  else
+    "$keyward" log prove "$1" copy --out copy.tlog-proof
+    says sigstore "$4" sigstore copy log.policy copy.tlog-proof
+    says check-proof "$6" check_proof copy.tlog-proof
+  fi
+}
+
+case='a copy'
+copy
+judged 25600 "accepts: accepted: $size" "accepts: accepted: $size" \
+  "accepts: $size entries, 1 proofs" "accepts: verified: $size" 'accepts: ML-DSA-44'
+
+# At 257 full tiles have taken the place of the partial ones; at 69950 they have not, and have to stay.
+for old in 257 69950; do
+  case="checkpoint of $old, newer tiles"
+  copy
+  cp "older/$old" copy/checkpoint
+  judged $((old - 1)) "accepts: accepted: $old" "accepts: accepted: $old" \
+    "accepts: $old entries, 1 proofs" "accepts: verified: $old" 'accepts: ML-DSA-44'
+done
+
+case='a bit of a bundle'
+copy
+change tile/entries/100 flip
+judged 25600 'rejects: rejected: tile/entries/100 does not match its level 0 tile' \
+  'rejects: rejected: the entries lead to the root' \
+  'rejects: rejected: calculated root hash does not match' \
+  'rejects: `tile/entries/100` has other entries than were signed' \
+  'rejects: the checkpoint does not include the entry'
+
+case='a bit of a hash tile'
+copy
+change tile/0/100 flip
+judged 25601 'rejects: rejected: tile/0/100 does not match its parent tile' \
+  'rejects: rejected: copy/tile/0/100: not what the entries lead to' \
+  'rejects: rejected: calculated root hash does not match' \
+  'rejects: `tile/entries/100` and its hash tile do not fit each other' \
+  'rejects: the checkpoint does not include the entry'
+
+case='a bit of a partial hash tile'
+copy
+change tile/1/001.p/17 flip
+judged 0 'rejects: rejected: the right-edge tiles do not match the root' \
+  'rejects: rejected: copy/tile/1/001.p/17: not what the entries lead to' \
+  'rejects: rejected: calculated root hash does not match' \
+  'rejects: `tile/1/001.p/17` has other hashes than the tiles below it' \
+  'rejects: the checkpoint does not include the entry'
+
+case='a bit of the root hash'
+copy
+change checkpoint 'flip 2'
+judged 0 'rejects: rejected: log signature from keyward.example/quickstart failed' \
+  "rejects: rejected: invalid signature for key keyward.example/quickstart+${ids[0]}" \
+  'rejects: rejected: invalid checkpoint signature' \
+  "rejects: with the key id ${ids[0]} is wrong" "rejects: with the key id ${ids[0]} is wrong"
+
+case='a bit of the ML-DSA-44 signature'
+copy
+change checkpoint 'flip -2'
+judged 0 'rejects: rejected: the ML-DSA-44 signature is wrong' \
+  "accepts: accepted: $size" "accepts: $size entries, 1 proofs" \
+  "rejects: with the key id ${ids[1]} is wrong" "rejects: with the key id ${ids[1]} is wrong"
+
+case='a truncated bundle'
+copy
+change tile/entries/100 cut
+judged 25600 'rejects: rejected: tile/entries/100 does not match its level 0 tile' \
+  'rejects: rejected: copy/tile/entries/100: ends inside of an entry' '' \
+  'rejects: `tile/entries/100` is damaged' 'rejects: `tile/entries/100` is damaged'
+
+case='swapped bundles'
+copy
+mv copy/tile/entries/100 swapped
+mv copy/tile/entries/101 copy/tile/entries/100
+mv swapped copy/tile/entries/101
+judged 25600 'rejects: rejected: tile/entries/100 does not match its level 0 tile' \
+  'rejects: rejected: the entries lead to the root' \
+  'rejects: rejected: calculated root hash does not match' \
+  'rejects: `tile/entries/101` has other entries than were signed' \
+  'rejects: the checkpoint does not include the entry'
+
+# Only the log itself can sign another history. A proof of it holds alone, and not with this log.
+case='another history under the same key'
+"$keyward" init fork >/dev/null
+cp log.key log.policy fork
+(cd fork && "$keyward" evaluate --format json requests.jsonl >/dev/null 2>&1)
+"$keyward" log prove 0 fork/log --out fork.tlog-proof
+fork=fork/log/checkpoint
+says aics-tlog 'rejects: rejected: the log does not continue' aics_tlog log log.policy $fork
+says x/mod 'rejects: rejected: the log does not continue' x_mod log log.policy $fork
+says 'verify --since' 'rejects: the log does not continue the checkpoint' continues $fork
+says aics-tlog 'rejects: rejected: fork.tlog-proof: another proof than aics-tlog makes of the log' \
+  aics_tlog log log.policy fork.tlog-proof
+says x/mod 'rejects: rejected: fork.tlog-proof: another proof than tlog makes of the log' \
+  x_mod log log.policy fork.tlog-proof
+says sigstore "accepts: accepted: a checkpoint of $size entries, 1 proofs" \
+  sigstore log log.policy fork.tlog-proof
+says check-proof 'accepts: ML-DSA-44' check_proof fork.tlog-proof
+
+echo
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
