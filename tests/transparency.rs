@@ -335,7 +335,18 @@ fn an_operator_signs_and_an_auditor_verifies() {
     assert!(said.contains("(ML-DSA-44, key "), "{said}");
     assert!(said.ends_with("verified: 58 entries\n"), "{said}");
 
-    // The auditor has a copy and the policy file; in a folder of their own.
+    an_auditor_verifies(&folder);
+
+    // Without its key the log is not gone on with, and nothing is lost.
+    fs::rename(folder.file("log.key"), folder.file("away")).unwrap();
+    let said = folder.run(&["evaluate", "requests.jsonl"]).exit(3).err;
+    assert!(said.contains("restore the key file"), "{said}");
+    fs::rename(folder.file("away"), folder.file("log.key")).unwrap();
+    folder.run(&["log", "verify"]).exit(0);
+}
+
+/// With a copy and the policy file, in a folder of their own.
+fn an_auditor_verifies(folder: &Folder) {
     let auditor = Folder::new();
     copy(&folder.file("log/tile"), &auditor.file("copy/tile"));
     fs::copy(
@@ -392,11 +403,4 @@ fn an_operator_signs_and_an_auditor_verifies() {
     assert_eq!(said.matches("is wrong").count(), 1, "{said}");
     fs::remove_file(auditor.file("copy/checkpoint")).unwrap();
     auditor.run(&[&verify[..], &policy].concat()).exit(3);
-
-    // Without its key the log is not gone on with, and nothing is lost.
-    fs::rename(folder.file("log.key"), folder.file("away")).unwrap();
-    let said = folder.run(&["evaluate", "requests.jsonl"]).exit(3).err;
-    assert!(said.contains("restore the key file"), "{said}");
-    fs::rename(folder.file("away"), folder.file("log.key")).unwrap();
-    folder.run(&["log", "verify"]).exit(0);
 }

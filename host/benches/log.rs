@@ -4,6 +4,11 @@
 //! Times of appends are those of one decision, whoever else waits meanwhile: with N in flight,
 //! N / time are acknowledged in that time. How long the disk takes for a sync is measured in the
 //! same run.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has failed"
+)]
 
 use std::fs::File;
 use std::hint::black_box;

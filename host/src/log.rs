@@ -39,6 +39,7 @@ mod follow;
 mod key_file;
 mod lock;
 mod open;
+mod outage;
 mod progress;
 mod publish;
 mod reader;
@@ -57,13 +58,16 @@ use crate::decision::DecisionRecord;
 use crate::digest::Digest;
 use crate::timestamp::Timestamp;
 
+use outage::Outages;
 use publish::{Publication, Publisher};
 use storage::{RealStorage, Storage};
 use writer::Writer;
 
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entries::Entries;
-pub use entry::{Boot, ENTRY_MAX_BYTES, Entry, EntryError, Recovery, Reload, encode_decision_into};
+pub use entry::{
+    Boot, ENTRY_MAX_BYTES, Entry, EntryError, Outage, Recovery, Reload, encode_decision_into,
+};
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
 pub use open::{has_begun, is_origin};
@@ -126,6 +130,7 @@ pub struct Log {
     writer: Arc<Writer>,
     durability: Durability,
     sync_thread: Option<JoinHandle<()>>,
+    outages: Outages,
     publication: Arc<Publication>,
     publish_thread: Option<JoinHandle<()>>,
 }
@@ -141,7 +146,8 @@ impl Log {
         Self::open_on(Arc::new(RealStorage), folder, (options, now))
     }
 
-    /// Appends a decision and waits for what [`LogOptions::durability`] says.
+    /// Appends a decision and waits for what [`LogOptions::durability`] says. When decisions before
+    /// it were not taken, a durable [`Outage`] goes before it.
     ///
     /// It takes at most a second to get its turn and a second to become durable, plus one write in
     /// this thread. Entries of several threads become durable together.
@@ -151,7 +157,14 @@ impl Log {
     pub fn append_decision(&self, decision: &DecisionRecord) -> Result<Receipt, AppendError> {
         let mut entry = Vec::with_capacity(DECISION_EXPECTED_BYTES);
         encode_decision_into(decision, &mut entry);
-        self.append(&entry)
+        let taken = self
+            .outages
+            .end(|outage| self.append_durable(&Entry::Outage(outage).encode()))
+            .and_then(|()| self.append(&entry));
+        if taken.as_ref().is_err_and(AppendError::is_outage) {
+            self.outages.refused(decision.time);
+        }
+        taken
     }
 
     /// Appends that a host has changed what it decides by, and returns when that is durable.
@@ -216,6 +229,7 @@ impl Log {
             sync_thread: Some(spawn("sync", syncs)?),
             writer,
             durability: options.durability,
+            outages: Outages::default(),
             publication: Arc::default(),
             publish_thread: None,
         };

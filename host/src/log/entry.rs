@@ -34,6 +34,8 @@ pub enum Entry {
     Decision(DecisionRecord),
     /// The end of the log had been torn off, and was dropped.
     Recovery(Recovery),
+    /// The log has not taken decisions for a while, and takes them again.
+    Outage(Outage),
     /// A running host has changed what it decides by.
     Reload(Reload),
 }
@@ -66,6 +68,19 @@ pub struct Recovery {
     pub dropped_bytes: u64,
     /// The first index of the segment that they were dropped from.
     pub segment: u64,
+}
+
+/// Decisions that the log did not take: they were given as denials (`log.unavailable`), whatever
+/// they would have been. It is recorded with the first decision that is taken again. Where the log was
+/// out of use until keyward was started again, there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The time of the earliest such decision.
+    pub from: Timestamp,
+    /// The time of the latest.
+    pub to: Timestamp,
+    /// How many there were.
+    pub refused: u64,
 }
 
 /// A running host has changed its routes, its policies or both. The decisions behind it say by
@@ -129,6 +144,7 @@ impl Entry {
             Self::Boot(boot) => encode::boot(boot, &mut bytes),
             Self::Decision(decision) => encode::decision_in(layout, decision, &mut bytes),
             Self::Recovery(recovery) => encode::recovery(recovery, &mut bytes),
+            Self::Outage(outage) => encode::outage(outage, &mut bytes),
             Self::Reload(reload) => encode::reload(reload, &mut bytes),
         }
         bytes

@@ -111,6 +111,15 @@ impl AppendError {
         self.kind
     }
 
+    /// Whether the log, and not the entry, is why.
+    pub(super) fn is_outage(&self) -> bool {
+        use AppendErrorKind::{DiskFull, Empty, Io, Poisoned, Timeout, TooLarge, WrongDigest};
+        match self.kind {
+            DiskFull | Io | Poisoned | Timeout => true,
+            Empty | TooLarge | WrongDigest => false,
+        }
+    }
+
     pub(super) fn empty() -> Self {
         Self::new(AppendErrorKind::Empty, "an entry without bytes")
     }

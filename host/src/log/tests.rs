@@ -203,11 +203,9 @@ fn a_blob_under_another_digest_is_refused() {
     }
 }
 
-#[test]
-fn a_decision_is_appended_as_its_entry() {
-    let test = Test::new();
-    let log = test.open().unwrap();
-    let decision = crate::decision::DecisionRecord {
+/// A denial by the gate.
+fn decision() -> DecisionRecord {
+    DecisionRecord {
         id: crate::decision::DecisionId(7),
         time: now(),
         request: Some("r1".into()),
@@ -218,14 +216,21 @@ fn a_decision_is_appended_as_its_entry() {
         reason: "key.missing".into(),
         detail: None,
         evaluations: crate::decision::verdict::Evaluations::default(),
-    };
+    }
+}
+
+#[test]
+fn a_decision_is_appended_as_its_entry() {
+    let test = Test::new();
+    let log = test.open().unwrap();
+    let decision = decision();
     assert_eq!(log.append_decision(&decision).unwrap().index(), 1);
     assert_eq!(
         Entry::decode(&test.entries()[1]),
         Ok(Entry::Decision(decision.clone()))
     );
     let reason = "x".repeat(ENTRY_MAX_BYTES).into();
-    let large = crate::decision::DecisionRecord { reason, ..decision };
+    let large = DecisionRecord { reason, ..decision };
     assert_eq!(
         log.append_decision(&large).unwrap_err().kind(),
         AppendErrorKind::TooLarge

@@ -83,6 +83,12 @@ fn entry_json(entry: &Entry) -> Value {
             "policy_set": boot.policy_set,
         }),
         Entry::Decision(decision) => decision_json(decision),
+        Entry::Outage(outage) => json!({
+            "type": "outage",
+            "from": outage.from,
+            "to": outage.to,
+            "refused": outage.refused,
+        }),
         Entry::Recovery(recovery) => json!({
             "type": "recovery",
             "time": recovery.time,

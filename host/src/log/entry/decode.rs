@@ -18,7 +18,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
-use super::{Boot, Entry, EntryError, Recovery, Reload};
+use super::{Boot, Entry, EntryError, Outage, Recovery, Reload};
 
 /// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
 /// form is the caller's to check.
@@ -32,10 +32,13 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
     let layout = cbor.number("the layout of an entry")?;
     let expected_items = match (kind, layout) {
         (codes::BOOT, codes::LAYOUT) => 9,
-        (codes::RECOVERY | codes::RELOAD, codes::LAYOUT) => 5,
+        (codes::RECOVERY | codes::RELOAD | codes::OUTAGE, codes::LAYOUT) => 5,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
-        (codes::BOOT | codes::RECOVERY | codes::DECISION | codes::RELOAD, other) => {
+        (
+            codes::BOOT | codes::RECOVERY | codes::DECISION | codes::RELOAD | codes::OUTAGE,
+            other,
+        ) => {
             return Err(EntryError::UnknownVersion(other));
         }
         (other, _) => return Err(EntryError::UnknownType(other)),
@@ -50,6 +53,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::BOOT => Entry::Boot(cbor.boot()?),
         codes::RECOVERY => Entry::Recovery(cbor.recovery()?),
         codes::RELOAD => Entry::Reload(cbor.reload()?),
+        codes::OUTAGE => Entry::Outage(cbor.outage()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -83,6 +87,14 @@ impl<'b> Cbor<'b> {
             time: self.instant()?,
             dropped_bytes: self.number("a number of bytes")?,
             segment: self.number("an index")?,
+        })
+    }
+
+    fn outage(&mut self) -> Result<Outage, EntryError> {
+        Ok(Outage {
+            from: self.instant()?,
+            to: self.instant()?,
+            refused: self.number("how many were refused")?,
         })
     }
 

@@ -17,7 +17,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, Recovery, Reload};
+use super::{Boot, Outage, Recovery, Reload};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
@@ -40,6 +40,10 @@ pub(super) fn recovery(recovery: &Recovery, out: &mut Vec<u8>) {
 
 pub(super) fn reload(reload: &Reload, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.reload(reload));
+}
+
+pub(super) fn outage(outage: &Outage, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.outage(outage));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -73,6 +77,14 @@ impl Cbor<'_> {
         self.instant(recovery.time)?;
         self.0.u64(recovery.dropped_bytes)?;
         self.0.u64(recovery.segment)?;
+        Ok(())
+    }
+
+    fn outage(&mut self, outage: &Outage) -> Written {
+        self.open(5, codes::OUTAGE, codes::LAYOUT)?;
+        self.instant(outage.from)?;
+        self.instant(outage.to)?;
+        self.0.u64(outage.refused)?;
         Ok(())
     }
 

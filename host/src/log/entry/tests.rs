@@ -105,7 +105,9 @@ fn entry() -> impl Strategy<Value = Entry> {
             policy_set,
         })
     });
-    prop_oneof![1 => boot, 1 => recovery, 1 => reload, 6 => decision().prop_map(Entry::Decision)]
+    let outage = (instant(), instant(), any::<u64>())
+        .prop_map(|(from, to, refused)| Entry::Outage(Outage { from, to, refused }));
+    prop_oneof![1 => boot, 1 => outage, 1 => recovery, 1 => reload, 6 => decision().prop_map(Entry::Decision)]
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {

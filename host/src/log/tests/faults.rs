@@ -334,6 +334,38 @@ fn a_full_disk_passes() {
     assert_eq!(test.entries().len(), 2);
 }
 
+/// How blind the log was stands in it, exactly, as soon as it takes decisions again.
+#[test]
+fn what_was_refused_is_counted_and_recorded() {
+    let test = Test::new();
+    let log = test.open().unwrap();
+    let at = |millis| DecisionRecord {
+        time: Timestamp::from_millis(millis),
+        ..decision()
+    };
+    log.append_decision(&at(1)).unwrap();
+    test.storage.arm(&[Fault {
+        times: 4,
+        ..Fault::new(Step::Write, Full)
+    }]);
+    // The second and the third try to record the outage first, and are refused for that.
+    for millis in [5, 9, 3, 7] {
+        let refused = log.append_decision(&at(millis)).unwrap_err();
+        assert_eq!(refused.kind(), Kind::DiskFull);
+    }
+    assert_eq!(log.append_decision(&at(8)).unwrap().index(), 3);
+    assert_eq!(log.append_decision(&at(9)).unwrap().index(), 4);
+    drop(log);
+    let outage = Outage {
+        from: Timestamp::from_millis(3),
+        to: Timestamp::from_millis(9),
+        refused: 4,
+    };
+    let entries = test.entries();
+    assert_eq!(Entry::decode(&entries[2]), Ok(Entry::Outage(outage)));
+    assert_eq!(entries.len(), 5);
+}
+
 #[test]
 fn a_failed_sync_is_not_tried_again_and_refuses_all_who_wait() {
     let mut test = Test::new();

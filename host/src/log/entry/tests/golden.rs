@@ -159,6 +159,16 @@ fn a_reload_has_these_bytes_for_ever() {
     );
 }
 
+#[test]
+fn an_outage_has_these_bytes_for_ever() {
+    let outage = Outage {
+        from: Timestamp::from_millis(10),
+        to: Timestamp::from_millis(11),
+        refused: 12,
+    };
+    check(&Entry::Outage(outage), "85 04 01 0a 0b 0c");
+}
+
 /// The bytes of the evaluations of [`full_decision`].
 fn evaluations() -> String {
     format!(
@@ -306,7 +316,7 @@ fn what_is_not_an_entry_is_refused() {
             "9b ffffffffffffffff 01 01",
             malformed(0, "an array"),
         ),
-        ("an unknown type", "81 0401", E::UnknownType(4)),
+        ("an unknown type", "81 0501", E::UnknownType(5)),
         (
             "an unknown layout",
             "85 01 02 00 00 00",
