@@ -42,6 +42,7 @@ impl Published {
                 signers: vec![signer()].into(),
                 interval_ms: 1_000,
                 clock: || Timestamp::from_millis(1_795_428_000_000),
+                witnesses: None,
             }),
             ..LogOptions::default()
         };
@@ -323,7 +324,7 @@ fn an_operator_signs_and_an_auditor_verifies() {
     let folder = Folder::quickstart();
     folder.run(&["evaluate", "requests.jsonl"]).exit(0);
     let said = folder.run(&["log", "verify"]).exit(2).err;
-    assert!(said.contains("`log.policy` cannot be read"), "{said}");
+    assert!(said.contains("there is no policy `log.policy`"), "{said}");
     let made = folder.run(&["log", "init"]).exit(0).out;
     assert!(made.starts_with("keyward.example/quickstart+"), "{made}");
     let said = folder.run(&["log", "verify"]).exit(3).err;

@@ -97,6 +97,7 @@ fn log(folder: &Path, durability: Durability) -> Log {
             signers: vec![signer()].into(),
             interval_ms: 1_000,
             clock: now,
+            witnesses: None,
         }),
         ..LogOptions::default()
     };

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::decision::id::IdSource;
 use crate::decision::verdict::Evaluations;
 use crate::decision::{Decision, DecisionRecord, Permission};
-use crate::log::{AppendError, AppendErrorKind, Log, Receipt, Reload};
+use crate::log::{AppendError, AppendErrorKind, Log, Published, Receipt, Reload};
 use crate::policy::PolicySet;
 use crate::registry::{KeyEntry, Registry, gate};
 use crate::request::AccessRequest;
@@ -104,6 +104,12 @@ impl Authorizer {
     /// When the disk does not take it.
     pub fn sync(&self) -> Result<(), AppendError> {
         self.log.sync()
+    }
+
+    /// Ends it: makes everything durable and publishes it, as far as the disk takes it.
+    #[must_use]
+    pub fn close(self) -> Published {
+        self.log.close()
     }
 
     fn evaluate(&self, request: &AccessRequest) -> (DecisionRecord, Option<Arc<KeyEntry>>) {

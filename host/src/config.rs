@@ -101,6 +101,8 @@ pub struct LogConfig {
     pub is_key_required: bool,
     /// Whether checkpoints have an ML-DSA-44 signature beside the Ed25519 one.
     pub has_ml_dsa: bool,
+    /// The tlog-policy file that names the witnesses to ask, those with a URL; `None`: none.
+    pub witnesses: Option<PathBuf>,
     /// How often a checkpoint is made when there is something new, in ms: 1 to 60,000, by default
     /// 1,000.
     pub checkpoint_interval_ms: u64,
@@ -344,6 +346,7 @@ fn read_log(
     let path = section.required_text("path", problems);
     let origin = section.required_text("origin", problems);
     let key = section.text("key", problems);
+    let witnesses = section.text("witnesses", problems);
     let has_ml_dsa = section.choice("signatures", &SIGNATURES, problems);
     let default = CHECKPOINT_INTERVAL_DEFAULT_MS;
     let checkpoint_interval_ms = section.number(CHECKPOINT_INTERVAL, default, problems);
@@ -365,6 +368,7 @@ fn read_log(
         key: beside(file, key.map_or("log.key", |key| key.value)),
         is_key_required: key.is_some(),
         has_ml_dsa: has_ml_dsa?,
+        witnesses: witnesses.map(|file_name| beside(file, file_name.value)),
         checkpoint_interval_ms,
     })
 }

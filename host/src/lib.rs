@@ -96,6 +96,8 @@ pub mod key;
 mod per_thread;
 pub mod timestamp;
 pub mod tlog;
+#[cfg(feature = "witness")]
+pub mod witness;
 
 pub mod manual;
 

@@ -72,7 +72,8 @@ pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
 pub use open::{has_begun, is_origin};
 pub use publish::{
-    CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, HeadError, Published, Publishing,
+    CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Courier, HeadError, Published,
+    Publishing, Witnesses,
 };
 pub use reader::{LogReadError, LogReader, SEGMENTS_MAX, TornTail};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
@@ -198,6 +199,19 @@ impl Log {
         self.writer.sync()
     }
 
+    /// How far the log is published, and why not further.
+    #[must_use]
+    pub fn published(&self) -> Published {
+        self.publication.published()
+    }
+
+    /// Closes the log, as dropping it does, and says how far it is published then.
+    #[must_use]
+    pub fn close(mut self) -> Published {
+        self.end();
+        self.published()
+    }
+
     /// Appends an entry and waits for what [`LogOptions::durability`] says.
     ///
     /// # Errors
@@ -237,14 +251,6 @@ impl Log {
         log.append_durable(&Entry::Boot(boot(options, now)).encode())?;
         Ok(log)
     }
-}
-
-impl Log {
-    /// How far the log is published, and why not further.
-    #[must_use]
-    pub fn published(&self) -> Published {
-        self.publication.published()
-    }
 
     /// Starts the thread that publishes.
     fn publish(&self, publisher: Publisher) -> Result<JoinHandle<()>, LogError> {
@@ -255,14 +261,12 @@ impl Log {
             publication.run(publisher, || writer.durable(), poison);
         })
     }
-}
 
-impl Drop for Log {
     /// Syncs and publishes what it can. A disk that does not answer is left to the threads that
     /// wait for it.
-    fn drop(&mut self) {
-        if self.writer.end()
-            && let Some(thread) = self.sync_thread.take()
+    fn end(&mut self) {
+        if let Some(thread) = self.sync_thread.take()
+            && self.writer.end()
         {
             // It has said that it ends; a panic in it has nobody left to tell.
             let _ = thread.join();
@@ -272,6 +276,12 @@ impl Drop for Log {
         {
             let _ = thread.join();
         }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

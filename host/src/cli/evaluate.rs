@@ -99,7 +99,11 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
     };
     let counts = evaluate(&authorizer, input, &mut shown)?;
     sync(&authorizer)?;
-    finish(&counts, &switched_off(&authorizer), &mut shown)
+    let switched_off = switched_off(&authorizer);
+    if let Some(problem) = authorizer.close().problem {
+        say(format_args!("the log's last checkpoint: {problem}"));
+    }
+    finish(&counts, &switched_off, &mut shown)
 }
 
 fn evaluate<W: Write>(

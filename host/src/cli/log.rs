@@ -113,17 +113,14 @@ impl PolicyFile {
             Some(path) => path.clone(),
             None => policy_path(&open::config(config)?.log.key),
         };
-        let bytes = std::fs::read(&path)
-            .with_context(|| {
-                format!(
-                    "the policy `{}` cannot be read; name the file that the log's operator gave you \
-                     with --policy",
-                    path.display()
-                )
-            })
-            .map_err(Failure::Usage)?;
-        Policy::parse(&bytes)
-            .map_err(|error| Failure::usage(anyhow!("the policy `{}`: {error}", path.display())))
+        if self.policy.is_none() && !path.exists() {
+            return Err(Failure::usage(anyhow!(
+                "there is no policy `{}`; name the file that the log's operator gave you with \
+                 --policy",
+                path.display()
+            )));
+        }
+        open::tlog_policy(&path)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
 };
-use crate::log::{KeyFileError, Log, LogOptions, Publishing, read_key_file};
+use crate::log::{KeyFileError, Log, LogOptions, Publishing, Witnesses, read_key_file};
 use crate::policy::{
     ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
 };
@@ -26,6 +26,8 @@ use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
 use crate::rules::Rules;
 use crate::tlog::key::Signer;
+use crate::tlog::policy::Policy as TlogPolicy;
+use crate::witness::HttpCourier;
 
 /// Reads a configuration.
 pub(super) fn config(path: &Path) -> Result<Config, Failure> {
@@ -236,7 +238,39 @@ fn publishing(config: &LogConfig) -> Result<Option<Publishing>, Failure> {
         signers: signers.into(),
         interval_ms: config.checkpoint_interval_ms,
         clock: clock::now,
+        witnesses: witnesses(config)?,
     }))
+}
+
+/// Whom to ask to cosign.
+fn witnesses(config: &LogConfig) -> Result<Option<Witnesses>, Failure> {
+    let Some(path) = &config.witnesses else {
+        return Ok(None);
+    };
+    let policy = tlog_policy(path)?;
+    if policy
+        .witnesses()
+        .iter()
+        .all(|witness| witness.url.is_none())
+    {
+        return Err(Failure::usage(anyhow!(
+            "the witnesses `{}`: no line `witness <name> <vkey> <url>` says where to ask one",
+            path.display()
+        )));
+    }
+    Ok(Some(Witnesses {
+        policy: Arc::new(policy),
+        courier: Arc::new(HttpCourier::default()),
+    }))
+}
+
+/// Reads a tlog-policy.
+pub(super) fn tlog_policy(path: &Path) -> Result<TlogPolicy, Failure> {
+    let bytes = std::fs::read(path)
+        .with_context(|| format!("the policy `{}` cannot be read", path.display()))
+        .map_err(Failure::Usage)?;
+    TlogPolicy::parse(&bytes)
+        .map_err(|error| Failure::usage(anyhow!("the policy `{}`: {error}", path.display())))
 }
 
 /// The keys of the log's key file.

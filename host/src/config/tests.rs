@@ -57,6 +57,7 @@ fn the_least_file_has_every_default() {
         key: "conf/log.key".into(),
         is_key_required: false,
         has_ml_dsa: true,
+        witnesses: None,
         checkpoint_interval_ms: 1_000,
     };
     assert_eq!(config.log, log);

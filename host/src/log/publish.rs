@@ -13,6 +13,7 @@
 
 mod edge;
 mod head;
+mod witness;
 
 use std::fs;
 use std::io;
@@ -33,9 +34,11 @@ use crate::tlog::key::Signer;
 use crate::tlog::merkle::{MerkleError, Tree, TreeHead};
 use crate::tlog::tile::{BUNDLE_MAX_BYTES, TILE_WIDTH, Tile, TileError, TileKind, tiles_between};
 use edge::Edge;
+use witness::Asked;
 
 pub use head::HeadError;
 pub(super) use head::check_unsigned;
+pub use witness::{Courier, Witnesses};
 
 /// The longest time, in milliseconds, from a durable entry to a checkpoint with it.
 pub const CHECKPOINT_INTERVAL_MAX_MS: u64 = 60_000;
@@ -56,6 +59,9 @@ pub struct Publishing {
     pub interval_ms: u64,
     /// The time that cosignatures state.
     pub clock: fn() -> Timestamp,
+    /// Who is asked to cosign; `None`: nobody. A checkpoint is shown with the cosignatures that
+    /// there are, however few.
+    pub witnesses: Option<Witnesses>,
 }
 
 /// How far a log is published.
@@ -63,7 +69,8 @@ pub struct Publishing {
 pub struct Published {
     /// Entries below this index are in the last checkpoint.
     pub size: u64,
-    /// Why the last attempt failed, if it did; it is repeated.
+    /// What went wrong at the last attempt, if anything did: why it failed, which is repeated, or
+    /// which witness has not cosigned.
     pub problem: Option<String>,
 }
 
@@ -111,6 +118,9 @@ pub(super) struct Publisher {
     folder: PathBuf,
     origin: String,
     publishing: Publishing,
+    asked: Option<Asked>,
+    /// What a witness has not done at the last checkpoint.
+    unwitnessed: Option<String>,
     published: u64,
     /// `None` after a failure: it is made anew from what is on the disk.
     state: Option<State>,
@@ -155,6 +165,8 @@ impl Publisher {
             storage,
             folder: folder.to_owned(),
             origin: origin.to_owned(),
+            asked: publishing.witnesses.clone().map(Asked::new),
+            unwitnessed: None,
             publishing,
             published: 0,
             state: None,
@@ -169,7 +181,10 @@ impl Publisher {
         {
             return Err(LogReadError::MissingSegment { index }.into());
         }
-        if let Some(head) = head {
+        if let Some(mut head) = head {
+            if let Some(error) = publisher.cosign(&mut head) {
+                return Err(error.into());
+            }
             // A crash may have come between the two.
             publisher.show(&head)?;
         }
@@ -214,13 +229,23 @@ impl Publisher {
         Ok(())
     }
 
-    fn sign(&self, head: TreeHead) -> Result<(), PublishError> {
+    fn sign(&mut self, head: TreeHead) -> Result<(), PublishError> {
         let checkpoint = Checkpoint::new(&self.origin, head)?;
         let millis = (self.publishing.clock)().millis();
         let time_secs = u64::try_from(millis / 1_000).unwrap_or(0);
-        let signed = SignedCheckpoint::sign(checkpoint, &self.publishing.signers, time_secs)?;
+        let mut signed = SignedCheckpoint::sign(checkpoint, &self.publishing.signers, time_secs)?;
         head::write(&*self.storage, &self.folder, &signed).map_err(PublishError::Sync)?;
+        // What a witness contradicts now was right when the log was opened: it is told, no more.
+        drop(self.cosign(&mut signed));
         self.show(&signed)
+    }
+
+    /// Asks the witnesses, if there are any; the error of one who has seen another log.
+    fn cosign(&mut self, signed: &mut SignedCheckpoint) -> Option<HeadError> {
+        let asked = self.asked.as_mut()?;
+        let (error, problem) = asked.cosign(&TileReader::new(&self.folder), signed);
+        self.unwitnessed = problem;
+        error
     }
 
     /// Shows a checkpoint to others. It is durable as `head`.
@@ -381,7 +406,7 @@ impl Publication {
         self.tell(publisher.published(), None);
         loop {
             let is_last = self.wait(interval);
-            let mut problem = None;
+            let mut failed = None;
             while let Some(end) = durable().filter(|end| publisher.published() < *end) {
                 let Err(error) = publisher.step(end) else {
                     continue;
@@ -389,9 +414,10 @@ impl Publication {
                 if !error.is_passing() {
                     poison(&format!("it could not be published: {error}"));
                 }
-                problem = Some(error.to_string());
+                failed = Some(error.to_string());
                 break;
             }
+            let problem = failed.or_else(|| publisher.unwitnessed.clone());
             self.tell(publisher.published(), problem);
             if is_last {
                 break;

@@ -13,6 +13,7 @@ mod faults;
 mod folder;
 mod publish;
 mod stalls;
+mod witness;
 
 pub(super) const ORIGIN: &str = "keyward.example/test";
 

@@ -62,6 +62,25 @@ pub enum HeadError {
         /// How many were signed.
         signed: u64,
     },
+    /// A witness has cosigned another history.
+    #[error(
+        "the witness `{0}` has cosigned a history that this log does not continue: its entries were \
+         changed, or another log was written under its name; keep the folder, and compare"
+    )]
+    Contradicted(String),
+    /// A witness has seen more of the log than is there.
+    #[error(
+        "the witness `{witness}` has cosigned {seen} entries, and {signed} are signed here: the log \
+         was restored from an older copy; restore the newest one"
+    )]
+    Witnessed {
+        /// Its name in the policy.
+        witness: String,
+        /// How many entries it has seen.
+        seen: u64,
+        /// How many there are.
+        signed: u64,
+    },
     /// A checkpoint was shown that is newer than `head`, or another of its size.
     #[error(
         "`{CHECKPOINT_FILE}` has {shown} entries and is not one that `{HEAD_FILE}`, with {signed}, \

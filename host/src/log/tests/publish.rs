@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::log::publish::Publishing;
+pub(super) use crate::log::publish::Publishing;
 use crate::log::storage::faulty::{Failure, Fault, Step};
 use crate::log::tiles::{CHECKPOINT_FILE, TileReader};
 use crate::log::{CHECKPOINT_INTERVAL_MAX_MS, HeadError};
@@ -23,17 +23,18 @@ fn signed_by(seed: u8) -> Publishing {
         // Only what a test closes is published, unless it says otherwise.
         interval_ms: CHECKPOINT_INTERVAL_MAX_MS,
         clock: now,
+        witnesses: None,
     }
 }
 
-fn signed() -> Test {
+pub(super) fn signed() -> Test {
     let mut test = Test::new();
     test.options.publishing = Some(signed_by(7));
     test
 }
 
 /// Opens the log, appends some entries and closes it, which publishes.
-fn append(test: &Test, count: usize) -> Result<(), LogError> {
+pub(super) fn append(test: &Test, count: usize) -> Result<(), LogError> {
     let log = test.open()?;
     for number in 0..count {
         let _ = log.append(format!("entry {number}").as_bytes());
