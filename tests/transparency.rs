@@ -197,8 +197,11 @@ fn files_that_are_missing_cut_off_or_swapped_are_noticed_and_placed() {
             fs::write(path, &bytes[..length]).unwrap();
             problems("cut off");
         }
-        fs::write(path, [&bytes[..], b"\0"].concat()).unwrap();
-        problems("longer");
+        // A byte, an entry, a hash: nothing may stand behind what belongs there.
+        for more in [&b"\0"[..], b"\0\x02xx", &[0; 32]] {
+            fs::write(path, [&bytes[..], more].concat()).unwrap();
+            problems("longer");
+        }
         fs::write(path, bytes).unwrap();
     }
     let (one, two) = (copy.file("tile/entries/000"), copy.file("tile/entries/001"));
@@ -331,6 +334,11 @@ fn an_operator_signs_and_an_auditor_verifies() {
     assert!(said.contains("the log has no checkpoint"), "{said}");
     let said = folder.run(&["log", "init"]).exit(2).err;
     assert!(said.contains("is there already"), "{said}");
+    // What was cut off between the two files is made up for.
+    let policy = folder.read("log.policy");
+    fs::remove_file(folder.file("log.policy")).unwrap();
+    assert_eq!(folder.run(&["log", "init"]).exit(0).out, made);
+    assert_eq!(folder.read("log.policy"), policy);
     folder.run(&["evaluate", "requests.jsonl"]).exit(0);
     let said = folder.run(&["log", "verify"]).exit(0).out;
     assert!(said.contains("(ML-DSA-44, key "), "{said}");

@@ -72,8 +72,8 @@ pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
 pub use open::{has_begun, is_origin};
 pub use publish::{
-    CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Courier, HeadError, Published,
-    Publishing, Witnesses,
+    CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Courier, HEAD_FILE, HeadError,
+    Published, Publishing, Witnesses,
 };
 pub use reader::{LogReadError, LogReader, SEGMENTS_MAX, TornTail};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};

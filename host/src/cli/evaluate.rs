@@ -100,10 +100,19 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
     let counts = evaluate(&authorizer, input, &mut shown)?;
     sync(&authorizer)?;
     let switched_off = switched_off(&authorizer);
-    if let Some(problem) = authorizer.close().problem {
-        say(format_args!("the log's last checkpoint: {problem}"));
+    let published = authorizer.close();
+    if let Some(unwitnessed) = published.unwitnessed {
+        say(unwitnessed);
     }
-    finish(&counts, &switched_off, &mut shown)
+    let status = finish(&counts, &switched_off, &mut shown)?;
+    match published.problem {
+        None => Ok(status),
+        Some(problem) => Err(Failure::storage(anyhow!(
+            "the log is signed up to entry {} only: {problem}; the next host that writes it signs \
+             the rest",
+            published.size
+        ))),
+    }
 }
 
 fn evaluate<W: Write>(

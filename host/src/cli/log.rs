@@ -165,11 +165,17 @@ const fn key_type(key_type: KeyType) -> &'static str {
     }
 }
 
-/// Writes a new file, whole or not at all; `None`: to standard output.
+/// Writes a file, whole or not at all; `None`: to standard output. What is no file, such as a
+/// terminal or a link, is written to and not replaced.
 fn write_result(path: Option<&Path>, text: &str) -> Result<(), Failure> {
     let Some(path) = path else {
         return print(text).map(drop);
     };
+    if std::fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
+        return std::fs::write(path, text)
+            .with_context(|| format!("`{}` cannot be written", path.display()))
+            .map_err(Failure::Usage);
+    }
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}.tmp", process::id()));
     let written = || {

@@ -26,7 +26,7 @@ use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
 use crate::rules::Rules;
 use crate::tlog::key::Signer;
-use crate::tlog::policy::Policy as TlogPolicy;
+use crate::tlog::policy::{POLICY_MAX_BYTES, Policy as TlogPolicy};
 use crate::witness::HttpCourier;
 
 /// Reads a configuration.
@@ -149,12 +149,10 @@ fn module(policy: &PolicyConfig) -> Result<Arc<[u8]>, Vec<String>> {
 }
 
 fn read_module(path: &Path) -> anyhow::Result<Arc<[u8]>> {
-    let mut bytes = Vec::new();
-    let limit = (MODULE_MAX_BYTES as u64).saturating_add(1);
-    File::open(path)
-        .and_then(|file| file.take(limit).read_to_end(&mut bytes))
-        .with_context(|| format!("`{}`", path.display()))?;
-    Ok(bytes.into())
+    let bytes = read_limited(path, MODULE_MAX_BYTES);
+    Ok(bytes
+        .with_context(|| format!("`{}`", path.display()))?
+        .into())
 }
 
 /// The canonical component of a module that is built in.
@@ -229,7 +227,9 @@ fn bad_keys(path: &Path, problems: &LineProblems) -> Failure {
 
 /// Who signs the log's checkpoints: nobody where the key file is neither named nor there.
 fn publishing(config: &LogConfig) -> Result<Option<Publishing>, Failure> {
-    if !config.is_key_required && !config.key.exists() {
+    let is_absent = std::fs::symlink_metadata(&config.key)
+        .is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if !config.is_key_required && is_absent {
         return Ok(None);
     }
     let mut signers = signers(config)?;
@@ -266,11 +266,19 @@ fn witnesses(config: &LogConfig) -> Result<Option<Witnesses>, Failure> {
 
 /// Reads a tlog-policy.
 pub(super) fn tlog_policy(path: &Path) -> Result<TlogPolicy, Failure> {
-    let bytes = std::fs::read(path)
+    let bytes = read_limited(path, POLICY_MAX_BYTES)
         .with_context(|| format!("the policy `{}` cannot be read", path.display()))
         .map_err(Failure::Usage)?;
     TlogPolicy::parse(&bytes)
         .map_err(|error| Failure::usage(anyhow!("the policy `{}`: {error}", path.display())))
+}
+
+/// The bytes of a file, one more than the limit at most: what parses them refuses that.
+pub(super) fn read_limited(path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let limit = (limit as u64).saturating_add(1);
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The keys of the log's key file.

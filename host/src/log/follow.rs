@@ -13,6 +13,8 @@ pub(super) struct Follower {
     folder: PathBuf,
     current: Option<Current>,
     next_index: u64,
+    /// Up to which entry the segment was known to be whole when it was last looked at.
+    end: u64,
 }
 
 #[derive(Debug)]
@@ -30,6 +32,7 @@ impl Follower {
             folder: folder.to_owned(),
             current: None,
             next_index,
+            end: 0,
         }
     }
 
@@ -39,12 +42,18 @@ impl Follower {
         if self.next_index >= end {
             return Ok(None);
         }
+        if self.end != end {
+            self.end = end;
+            if let Some(current) = &mut self.current {
+                current.read_on()?;
+            }
+        }
         loop {
             let Some(current) = &mut self.current else {
                 self.current = Some(Current::open(&self.folder, self.next_index)?);
                 continue;
             };
-            match current.advance(self.next_index)? {
+            match current.advance()? {
                 Some(index) if index == self.next_index => break,
                 Some(_) => {}
                 None => {
@@ -87,21 +96,22 @@ impl Current {
         }
     }
 
-    /// Goes to the next entry of the segment, which may have grown up to the one at `index`.
-    fn advance(&mut self, index: u64) -> Result<Option<u64>, LogReadError> {
-        let advanced = if self.scan.next_index() < index {
-            self.scan.next_entry()
-        } else {
-            let length = self.file.metadata().map_err(SegmentError::Io);
-            length.and_then(|length| {
-                self.scan.extend(length.len());
-                self.scan.next_entry()
-            })
-        };
-        let path = || self.path.clone();
-        advanced.map_err(|source| LogReadError::Segment {
-            path: path(),
+    fn advance(&mut self) -> Result<Option<u64>, LogReadError> {
+        let advanced = self.scan.next_entry();
+        advanced.map_err(|source| self.failed(source))
+    }
+
+    /// The segment may have grown.
+    fn read_on(&mut self) -> Result<(), LogReadError> {
+        let length = self.file.metadata().map(|file| file.len());
+        let read_on = length.and_then(|length| self.scan.read_on(length));
+        read_on.map_err(|error| self.failed(error.into()))
+    }
+
+    fn failed(&self, source: SegmentError) -> LogReadError {
+        LogReadError::Segment {
+            path: self.path.clone(),
             source,
-        })
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! The file with the private keys that sign a log's checkpoints: one to a line, in the form of Go's
 //! notes (`PRIVATE+KEY+<name>+<id>+<base64>`), the Ed25519 key first. For its owner only.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::storage::FILE_MODE;
+use super::storage::{FILE_MODE, parent};
 use crate::tlog::key::{KeyError, KeyType, SEED_BYTES, Signer, VKEY_MAX_BYTES};
 
 /// The most keys of a file: one of each type that signs a log.
@@ -40,7 +40,7 @@ pub enum KeyFileError {
 }
 
 /// Makes a key file with an Ed25519 and an ML-DSA-44 key of this name from seeds that are random
-/// and nobody else's. It outlives a power cut when this returns, but for its name.
+/// and nobody else's. It is there whole or not at all, and outlives a power cut when this returns.
 ///
 /// # Errors
 /// [`KeyFileError`]; a file that is there is left as it is.
@@ -54,20 +54,30 @@ pub fn create_key_file(
         .map(|(key_type, seed)| Signer::from_seed(*key_type, name, seed))
         .collect();
     let signers = signers.map_err(|error| KeyFileError::Key { line: 1, error })?;
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(FILE_MODE);
-    let mut file = file.open(path).map_err(|error| match error.kind() {
+    let temporary = path.with_added_extension(format!("{}.tmp", std::process::id()));
+    let made = write_keys(&temporary, &signers).and_then(|()| {
+        // Unlike a renaming this overwrites nothing.
+        fs::hard_link(&temporary, path)?;
+        File::open(parent(path))?.sync_all()
+    });
+    // Without its second name nobody finds it.
+    drop(fs::remove_file(&temporary));
+    made.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists,
         _ => KeyFileError::Io(error),
     })?;
-    for signer in &signers {
-        let written = file.write_all(signer.to_private_text().as_bytes());
-        written
-            .and_then(|()| file.write_all(b"\n"))
-            .map_err(KeyFileError::Io)?;
-    }
-    file.sync_all().map_err(KeyFileError::Io)?;
     Ok(signers)
+}
+
+fn write_keys(path: &Path, signers: &[Signer]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true);
+    let mut file = options.mode(FILE_MODE).open(path)?;
+    for signer in signers {
+        file.write_all(signer.to_private_text().as_bytes())?;
+        file.write_all(b"\n")?;
+    }
+    file.sync_all()
 }
 
 /// Reads a key file.

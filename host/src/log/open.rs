@@ -10,7 +10,9 @@ use super::blob::{BLOB_FOLDER, BlobStore};
 use super::entry::{Entry, Recovery};
 use super::error::LogError;
 use super::lock::{FolderLock, LOCK_FILE, LockError};
-use super::publish::{CHECKPOINT_INTERVAL_MAX_MS, Publisher, Publishing, check_unsigned};
+use super::publish::{
+    CHECKPOINT_INTERVAL_MAX_MS, Publisher, Publishing, check_end, check_unsigned,
+};
 use super::reader::{self, LogReadError, LogReader, WAL_FOLDER};
 use super::segment::{self, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES};
 use super::storage::{
@@ -179,6 +181,7 @@ fn go_on(
         return Err(LogError::OtherOrigin { found, expected });
     }
     let end = reader.end()?;
+    check_end(reader.folder(), end.next_index)?;
     let wal_folder = reader.folder().join(WAL_FOLDER);
     let file = storage.open(&wal_folder.join(segment::file_name(end.segment)));
     let file = file.map_err(failed("open the last segment"))?;

@@ -17,27 +17,32 @@ mod witness;
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
 
 use super::error::LogError;
 use super::follow::Follower;
 use super::reader::{self, LogReadError};
-use super::storage::{Storage, make_unsynced_folder, temporary, write_whole};
-use super::tiles::{TileReadError, TileReader};
+use super::segment::SegmentError;
+use super::storage::{Storage, StoredFile, make_unsynced_folder, temporary, write_whole};
+use super::tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
 use crate::timestamp::Timestamp;
-use crate::tlog::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+use crate::tlog::checkpoint::{
+    CHECKPOINT_MAX_BYTES, Checkpoint, CheckpointError, SignedCheckpoint,
+};
 use crate::tlog::key::Signer;
 use crate::tlog::merkle::{MerkleError, Tree, TreeHead};
 use crate::tlog::tile::{BUNDLE_MAX_BYTES, TILE_WIDTH, Tile, TileError, TileKind, tiles_between};
 use edge::Edge;
 use witness::Asked;
 
-pub use head::HeadError;
-pub(super) use head::check_unsigned;
+pub use head::{HEAD_FILE, HeadError};
+pub(super) use head::{check_end, check_unsigned};
 pub use witness::{Courier, Witnesses};
 
 /// The longest time, in milliseconds, from a durable entry to a checkpoint with it.
@@ -69,9 +74,10 @@ pub struct Publishing {
 pub struct Published {
     /// Entries below this index are in the last checkpoint.
     pub size: u64,
-    /// What went wrong at the last attempt, if anything did: why it failed, which is repeated, or
-    /// which witness has not cosigned.
+    /// Why the last attempt failed, if it did; it is repeated.
     pub problem: Option<String>,
+    /// Which witness has not cosigned the last checkpoint, and why.
+    pub unwitnessed: Option<String>,
 }
 
 /// Why a log was not published.
@@ -185,7 +191,9 @@ impl Publisher {
             if let Some(error) = publisher.cosign(&mut head) {
                 return Err(error.into());
             }
-            // A crash may have come between the two.
+            // A crash may have come between any two of these.
+            let synced = publisher.storage.sync_folder(folder);
+            synced.map_err(PublishError::Sync)?;
             publisher.show(&head)?;
         }
         Ok(publisher)
@@ -205,7 +213,10 @@ impl Publisher {
                 let signers = &self.publishing.signers;
                 let head = head::read(&self.folder, (&self.origin, signers), end)?;
                 self.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
-                State::read(&self.folder, head.as_ref())?
+                let state = State::read(&self.folder, head.as_ref())?;
+                // It may be what has failed.
+                head.as_ref().map_or(Ok(()), |head| self.show(head))?;
+                state
             }
         };
         let old = self.published;
@@ -218,9 +229,15 @@ impl Publisher {
         while let Some(entry) = state.follower.next(end)? {
             state.edge.push(entry, write)?;
         }
-        state.edge.partial(write)?;
-        let synced = self.storage.sync_file_system(&self.folder);
-        synced.map_err(PublishError::Sync)?;
+        state.edge.partial(|tile, bytes| {
+            // One that did not grow is signed already: it is never touched again.
+            if tile.has_grown_since(old) {
+                write(tile, bytes)
+            } else {
+                Ok(())
+            }
+        })?;
+        self.sync()?;
         state.read_back(&self.folder)?;
         self.sign(state.edge.tree().head())?;
         self.published = end;
@@ -234,7 +251,7 @@ impl Publisher {
         let millis = (self.publishing.clock)().millis();
         let time_secs = u64::try_from(millis / 1_000).unwrap_or(0);
         let mut signed = SignedCheckpoint::sign(checkpoint, &self.publishing.signers, time_secs)?;
-        head::write(&*self.storage, &self.folder, &signed).map_err(PublishError::Sync)?;
+        self.keep(&signed)?;
         // What a witness contradicts now was right when the log was opened: it is told, no more.
         drop(self.cosign(&mut signed));
         self.show(&signed)
@@ -248,26 +265,86 @@ impl Publisher {
         error
     }
 
-    /// Shows a checkpoint to others. It is durable as `head`.
+    /// Shows a checkpoint to others, unless it is shown. It is durable as `head`, and its bytes are
+    /// before they have the name: a power cut leaves this one or the one before.
     fn show(&self, signed: &SignedCheckpoint) -> Result<(), PublishError> {
         let bytes = signed.to_string().into_bytes();
-        self.write(super::tiles::CHECKPOINT_FILE, &bytes)
+        let shown = TileReader::new(&self.folder).read(CHECKPOINT_FILE, CHECKPOINT_MAX_BYTES);
+        if shown.is_ok_and(|shown| shown == bytes) {
+            return Ok(());
+        }
+        let file = self.write_temporary(CHECKPOINT_FILE, &bytes)?;
+        file.sync().map_err(PublishError::Sync)?;
+        self.name_temporary(CHECKPOINT_FILE)
     }
 
-    /// Writes a file below the log folder under a temporary name, and names it.
+    /// Keeps a checkpoint; it outlives a power cut when this returns.
+    fn keep(&self, signed: &SignedCheckpoint) -> Result<(), PublishError> {
+        let file = self.write_temporary(HEAD_FILE, signed.to_string().as_bytes())?;
+        file.sync().map_err(PublishError::Sync)?;
+        self.name_temporary(HEAD_FILE)?;
+        let synced = self.storage.sync_folder(&self.folder);
+        synced.map_err(PublishError::Sync)
+    }
+
+    /// Writes a file below the log folder, which is synced with all others later.
     fn write(&self, path: &str, bytes: &[u8]) -> Result<(), PublishError> {
+        self.write_temporary(path, bytes)?;
+        self.name_temporary(path)
+    }
+
+    fn write_temporary(
+        &self,
+        path: &str,
+        bytes: &[u8],
+    ) -> Result<Box<dyn StoredFile>, PublishError> {
         let written = || {
-            let temporary = temporary(&self.folder, 0);
-            let target = self.folder.join(path);
-            let file = self.storage.create(&temporary)?;
+            let file = self.storage.create(&temporary(&self.folder, 0))?;
             write_whole(&*file, bytes, 0)?;
-            make_parents(&self.folder, &target)?;
-            self.storage.rename(&temporary, &target)
+            Ok(file)
         };
-        written().map_err(|source| PublishError::Io {
-            path: path.to_owned(),
-            source,
+        written().map_err(failed(path))
+    }
+
+    fn name_temporary(&self, path: &str) -> Result<(), PublishError> {
+        let target = self.folder.join(path);
+        make_parents(&self.folder, &target)
+            .and_then(|()| self.storage.rename(&temporary(&self.folder, 0), &target))
+            .map_err(failed(path))
+    }
+
+    /// Makes everything durable that was written.
+    fn sync(&self) -> Result<(), PublishError> {
+        let synced = self.storage.sync_file_system(&self.folder);
+        synced.map_err(|error| match Errno::from_io_error(&error) {
+            // The folder was not even opened.
+            Some(Errno::MFILE | Errno::NFILE) => failed("the log folder")(error),
+            _ => PublishError::Sync(error),
         })
+    }
+
+    /// Whether the bundles hold exactly the entries of a segment, as they are read now.
+    fn is_bundled(&self, entries: Range<u64>) -> Result<bool, PublishError> {
+        let mut follower = Follower::new(&self.folder, entries.start);
+        let tiles = TileReader::new(&self.folder);
+        let width = u64::from(TILE_WIDTH);
+        let full = entries.end.div_ceil(width).saturating_mul(width);
+        let bundles = tiles_between(entries.start, full);
+        let mut is_same = true;
+        for tile in bundles.take_while(|tile| tile.kind() == TileKind::Entries) {
+            let mut index = tile.index() * width;
+            let mut read = Ok(());
+            tiles.bundle(tile, |entry| {
+                if entries.contains(&index) && read.is_ok() {
+                    read = follower
+                        .next(entries.end)
+                        .map(|found| is_same &= found == Some(entry));
+                }
+                index += 1;
+            })?;
+            read?;
+        }
+        Ok(is_same)
     }
 
     /// Deletes what nobody needs any more: the partial tiles that have become full (a reader of an
@@ -277,7 +354,7 @@ impl Publisher {
         let kept_from = new - new % u64::from(TILE_WIDTH);
         let segments = reader::list(&self.folder).unwrap_or_default();
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
-            if *next <= kept_from {
+            if *next <= kept_from && self.is_bundled(*segment..*next).is_ok_and(|is| is) {
                 drop(fs::remove_file(
                     self.folder.join(reader::segment_path(*segment)),
                 ));
@@ -386,9 +463,23 @@ impl From<PublishError> for LogError {
 }
 
 impl PublishError {
-    /// Whether the next attempt may come out otherwise: nothing is in doubt but room on the disk.
+    /// Whether the next attempt may come out otherwise: nothing is in doubt, but there was no room
+    /// on the disk, or a file could not be opened or read this time.
     pub(super) const fn is_passing(&self) -> bool {
-        matches!(self, Self::Io { .. })
+        use TileReadError::Io;
+        matches!(
+            self,
+            Self::Io { .. }
+                | Self::Tiles(Io { .. })
+                | Self::Head(HeadError::Read(Io { .. }))
+                | Self::Segments(
+                    LogReadError::Io { .. }
+                        | LogReadError::Segment {
+                            source: SegmentError::Io(_),
+                            ..
+                        }
+                )
+        )
     }
 }
 
@@ -403,11 +494,13 @@ impl Publication {
         poison: impl Fn(&str),
     ) {
         let interval = Duration::from_millis(publisher.publishing.interval_ms);
-        self.tell(publisher.published(), None);
+        self.tell(&publisher, None);
         loop {
             let is_last = self.wait(interval);
             let mut failed = None;
-            while let Some(end) = durable().filter(|end| publisher.published() < *end) {
+            // What becomes durable meanwhile is the next checkpoint's.
+            let end = durable();
+            while let Some(end) = end.filter(|end| publisher.published() < *end) {
                 let Err(error) = publisher.step(end) else {
                     continue;
                 };
@@ -417,8 +510,7 @@ impl Publication {
                 failed = Some(error.to_string());
                 break;
             }
-            let problem = failed.or_else(|| publisher.unwitnessed.clone());
-            self.tell(publisher.published(), problem);
+            self.tell(&publisher, failed);
             if is_last {
                 break;
             }
@@ -451,8 +543,20 @@ impl Publication {
         gate.is_closing
     }
 
-    fn tell(&self, size: u64, problem: Option<String>) {
-        self.gate.lock().published = Published { size, problem };
+    fn tell(&self, publisher: &Publisher, problem: Option<String>) {
+        self.gate.lock().published = Published {
+            size: publisher.published(),
+            problem,
+            unwitnessed: publisher.unwitnessed.clone(),
+        };
+    }
+}
+
+/// A published file could not be written.
+fn failed(path: &str) -> impl Fn(io::Error) -> PublishError {
+    move |source| PublishError::Io {
+        path: path.to_owned(),
+        source,
     }
 }
 

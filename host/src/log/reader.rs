@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::blob::{self, BlobError};
 use super::entries::Entries;
 use super::segment::{self, Scan, SegmentError};
-use super::tiles::{TileReadError, TileReader};
+use super::tiles::{TileReadError, TileReader, open_file};
 use crate::digest::Digest;
 
 /// The most segments of one log.
@@ -280,7 +280,7 @@ pub(super) fn segment_path(first_index: u64) -> PathBuf {
 }
 
 pub(super) fn open_segment(path: &Path) -> Result<Scan<File>, SegmentError> {
-    let file = File::open(path)?;
+    let file = open_file(path)?;
     let length_bytes = file.metadata()?.len();
     Scan::begin(file, length_bytes)
 }

@@ -178,7 +178,7 @@ pub(super) fn make_unsynced_folder(folder: &Path) -> io::Result<bool> {
 }
 
 /// The folder that a path is in.
-fn parent(path: &Path) -> &Path {
+pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),

@@ -1,9 +1,12 @@
 //! The published part of a log folder, as anyone reads it: the checkpoint, the hash tiles and the
 //! entry bundles, at the paths of C2SP tlog-tiles. A copy of these is enough to verify the log.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use crate::digest::Digest;
 use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
@@ -93,13 +96,10 @@ impl TileReader {
     /// # Errors
     /// [`TileReadError`] when it cannot be read, or has fewer.
     pub fn hashes(&self, tile: Tile) -> Result<Vec<Digest>, TileReadError> {
-        let (path, bytes) = self.tile(tile, TILE_MAX_BYTES)?;
+        let (path, width, bytes) = self.tile(tile, TILE_MAX_BYTES)?;
         let mut hashes = decode_tile(&bytes).map_err(damaged(&path))?;
-        let (found, expected) = (hashes.len(), usize::from(tile.width()));
-        if found < expected {
-            return Err(damaged(&path)(TileError::TooNarrow { found, expected }));
-        }
-        hashes.truncate(expected);
+        check_width(&path, hashes.len(), width)?;
+        hashes.truncate(tile.width().into());
         Ok(hashes)
     }
 
@@ -108,13 +108,11 @@ impl TileReader {
     /// # Errors
     /// [`TileReadError`] when it cannot be read, or has fewer.
     pub fn bundle(&self, tile: Tile, mut each: impl FnMut(&[u8])) -> Result<(), TileReadError> {
-        let (path, bytes) = self.tile(tile, BUNDLE_MAX_BYTES)?;
+        let (path, width, bytes) = self.tile(tile, BUNDLE_MAX_BYTES)?;
         let entries = decode_bundle(&bytes).map_err(damaged(&path))?;
-        let (found, expected) = (entries.len(), usize::from(tile.width()));
-        if found < expected {
-            return Err(damaged(&path)(TileError::TooNarrow { found, expected }));
-        }
-        entries.into_iter().take(expected).for_each(&mut each);
+        check_width(&path, entries.len(), width)?;
+        let wanted = entries.into_iter().take(tile.width().into());
+        wanted.for_each(&mut each);
         Ok(())
     }
 
@@ -125,7 +123,7 @@ impl TileReader {
     pub fn node(&self, level: u8, index: u64, size: u64) -> Result<Digest, TileReadError> {
         let no_tile = damaged("tile");
         let place = NodePlace::of(level, index, size).map_err(no_tile)?;
-        let (path, bytes) = self.tile(place.tile(), TILE_MAX_BYTES)?;
+        let (path, _, bytes) = self.tile(place.tile(), TILE_MAX_BYTES)?;
         place.hash(&bytes).map_err(damaged(&path))
     }
 
@@ -133,33 +131,67 @@ impl TileReader {
     pub(super) fn read(&self, path: &str, most: usize) -> Result<Vec<u8>, TileReadError> {
         let mut bytes = Vec::new();
         let limit = (most as u64).saturating_add(1);
-        let read = File::open(self.folder.join(path))
+        let read = open_file(&self.folder.join(path))
             .and_then(|file| file.take(limit).read_to_end(&mut bytes));
         let path = path.to_owned();
         match read {
             Ok(_) if bytes.len() > most => Err(TileReadError::TooLarge { path, most }),
             Ok(_) => Ok(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(TileReadError::Missing(path))
-            }
+            Err(error) if is_missing(&error) => Err(TileReadError::Missing(path)),
             Err(source) => Err(TileReadError::Io { path, source }),
         }
     }
 
-    /// The bytes of a tile, or of the full one in its place, and the path of what was read.
-    fn tile(&self, tile: Tile, most: usize) -> Result<(String, Vec<u8>), TileReadError> {
-        let path = tile.to_string();
-        match self.read(&path, most) {
+    /// The bytes of a tile, or of the full one in its place; before them the path and the width of
+    /// what was read.
+    fn tile(&self, tile: Tile, most: usize) -> Result<(String, u16, Vec<u8>), TileReadError> {
+        let read = |tile: Tile| {
+            let path = tile.to_string();
+            let bytes = self.read(&path, most)?;
+            Ok((path, tile.width(), bytes))
+        };
+        match read(tile) {
             Err(TileReadError::Missing(missing)) if tile.width() < TILE_WIDTH => {
-                let path = tile.full().to_string();
-                match self.read(&path, most) {
+                match read(tile.full()) {
                     Err(TileReadError::Missing(_)) => Err(TileReadError::Missing(missing)),
-                    other => Ok((path, other?)),
+                    other => other,
                 }
             }
-            other => Ok((path, other?)),
+            other => other,
         }
     }
+}
+
+/// Opens a file to read it, and nothing else: who opens a pipe waits for its other end.
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is not a file"))
+    }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// A tile has exactly as many hashes or entries as its path says.
+fn check_width(path: &str, found: usize, width: u16) -> Result<(), TileReadError> {
+    let expected = usize::from(width);
+    match found.cmp(&expected) {
+        std::cmp::Ordering::Less => Err(TileError::TooNarrow { found, expected }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(TileError::TooWide),
+    }
+    .map_err(damaged(path))
 }
 
 fn damaged(path: &str) -> impl Fn(TileError) -> TileReadError {

@@ -109,8 +109,8 @@ pub enum TileError {
         /// How many it has to have.
         expected: usize,
     },
-    /// More than 256 entries in a bundle.
-    #[error("an entry bundle of more than {TILE_WIDTH} entries")]
+    /// More hashes or entries than its width.
+    #[error("more hashes or entries than its width, which is at most {TILE_WIDTH}")]
     TooWide,
     /// A width of 0, or over 256.
     #[error("a tile of width {0}; write 1 to {TILE_WIDTH}")]
@@ -150,6 +150,20 @@ impl Tile {
     #[must_use]
     pub const fn width(&self) -> u16 {
         self.width
+    }
+
+    /// Whether a tree of size `old` has less of this tile.
+    #[must_use]
+    pub fn has_grown_since(&self, old: u64) -> bool {
+        let count = match self.kind {
+            TileKind::Entries => old,
+            TileKind::Hashes { level } => {
+                let shift = u32::from(level).saturating_mul(u32::from(TILE_HEIGHT));
+                old.checked_shr(shift).unwrap_or(0)
+            }
+        };
+        let before = self.index.saturating_mul(u64::from(TILE_WIDTH));
+        count < before.saturating_add(u64::from(self.width))
     }
 
     /// The full tile at the same place, which a partial one becomes. A log may have dropped the

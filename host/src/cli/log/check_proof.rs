@@ -6,10 +6,10 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 
 use super::cat::entry_line;
-use super::{Failure, PolicyFile, Status, print, signed_text};
+use super::{Failure, PolicyFile, Status, open, print, signed_text};
 use crate::audit::prove::check;
 use crate::cli::complain;
-use crate::tlog::proof::Proof;
+use crate::tlog::proof::{PROOF_MAX_BYTES, Proof};
 
 /// Arguments of `keyward log check-proof`.
 #[derive(Args, Debug)]
@@ -31,13 +31,13 @@ Exit status: 0 the entry that it shows is in the log; 1 the proof does not hold.
 pub(super) fn run(config: &Path, args: &CheckProofArgs) -> Result<Status, Failure> {
     let policy = args.policy.read(config)?;
     let shown = args.proof.display();
-    let bytes = std::fs::read(&args.proof)
+    let bytes = open::read_limited(&args.proof, PROOF_MAX_BYTES)
         .with_context(|| format!("the proof `{shown}` cannot be read"))
         .map_err(Failure::Usage)?;
-    let proof = Proof::parse(&bytes)
-        .map_err(|error| Failure::usage(anyhow!("the proof `{shown}`: {error}")))?;
-    match check(&proof, &policy) {
-        Ok(accepted) => {
+    let checked = Proof::parse(&bytes)
+        .and_then(|proof| check(&proof, &policy).map(|accepted| (proof, accepted)));
+    match checked {
+        Ok((proof, accepted)) => {
             print(&entry_line(proof.index(), proof.extra()))?;
             let signed = signed_text(proof.checkpoint(), &accepted);
             print(&format!("entry {} is in the log\n{signed}", proof.index()))

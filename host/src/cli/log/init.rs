@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 
 use super::{Failure, Status, open, policy_path, print, write_result};
+use crate::config::LogConfig;
 use crate::credential::random::{Randomness as _, operating_system};
-use crate::log::{CHECKPOINT_FILE, create_key_file};
+use crate::log::{CHECKPOINT_FILE, HEAD_FILE, create_key_file};
 use crate::tlog::key::{SEED_BYTES, Signer};
 use zeroize::Zeroizing;
 
@@ -22,30 +23,23 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     let config = open::config(config)?;
     let (log, origin) = (&config.log, &*config.log.origin);
     let (key, policy) = (&log.key, policy_path(&log.key));
-    let is_signed = log.path.join(CHECKPOINT_FILE).exists();
-    for taken in [key, &policy] {
-        if taken.exists() {
-            let taken = taken.display();
-            return Err(Failure::usage(anyhow!(
-                "`{taken}` is there already, and nothing was written: a log keeps its key"
-            )));
-        }
-    }
-    if is_signed {
+    if *key == policy {
         return Err(Failure::usage(anyhow!(
-            "the log `{}` has been signed with a key that is not at `{}`; restore that key",
-            log.path.display(),
+            "`{}` is where the policy goes; name the key file otherwise, for example `log.key`",
             key.display()
         )));
     }
-    let mut seeds = Zeroizing::new([[0; SEED_BYTES]; 2]);
-    for seed in seeds.iter_mut() {
-        let filled = operating_system().fill(seed);
-        filled.map_err(Failure::storage)?;
-    }
-    let signers = create_key_file(key, origin, &seeds)
-        .with_context(|| format!("`{}`", key.display()))
-        .map_err(Failure::Usage)?;
+    let signers = match (key.exists(), policy.exists()) {
+        // What an earlier attempt did not come to.
+        (true, false) => open::signers(log)?,
+        (false, false) => make_key(log)?,
+        (_, true) => {
+            return Err(Failure::usage(anyhow!(
+                "`{}` is there already, and nothing was written: a log keeps its key",
+                policy.display()
+            )));
+        }
+    };
     write_result(Some(&policy), &policy_text(origin, &signers))?;
     let mut text = String::new();
     for signer in &signers {
@@ -58,6 +52,25 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
         "wrote `{key}`, which is secret, and `{policy}`, which auditors need"
     );
     print(&text)
+}
+
+/// Makes the key of a log that has none.
+fn make_key(log: &LogConfig) -> Result<Vec<Signer>, Failure> {
+    let key = log.key.display();
+    if [CHECKPOINT_FILE, HEAD_FILE].map(|it| log.path.join(it).exists()) != [false; 2] {
+        return Err(Failure::usage(anyhow!(
+            "the log `{}` has been signed with a key that is not at `{key}`; restore that key",
+            log.path.display(),
+        )));
+    }
+    let mut seeds = Zeroizing::new([[0; SEED_BYTES]; 2]);
+    for seed in seeds.iter_mut() {
+        let filled = operating_system().fill(seed);
+        filled.map_err(Failure::storage)?;
+    }
+    create_key_file(&log.key, &log.origin, &seeds)
+        .with_context(|| format!("`{key}`"))
+        .map_err(Failure::Usage)
 }
 
 /// Whom to trust, for an auditor: the log's keys, and no witness yet.

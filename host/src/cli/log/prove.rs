@@ -14,7 +14,8 @@ use crate::log::LogReader;
 /// Arguments of `keyward log prove`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct ProveArgs {
-    /// The entry: its index, its decision id, or the id of the request that it decided
+    /// The entry: its index (any number is one), its decision id, or the id of the request that it
+    /// decided
     entry: String,
     /// The log folder, or a copy of it; by default that of the configuration
     #[arg(value_hint = ValueHint::DirPath)]

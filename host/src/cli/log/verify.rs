@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 
 use super::super::output::{ALLOW, DENY, NOTE};
-use super::{Failure, Status, TrustedLog, print, signed_text};
+use super::{Failure, Status, TrustedLog, open, print, signed_text};
 use crate::audit::verify::{PROBLEMS_MAX, Verification, VerifyError, VerifyOptions, verify};
 use crate::cli::{complain, say};
 use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, SignedCheckpoint};
@@ -18,8 +18,8 @@ use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, SignedCheckpoint};
 pub(in crate::cli) struct VerifyArgs {
     #[command(flatten)]
     trusted: TrustedLog,
-    /// A checkpoint that you kept when the log was last verified: only what is new is read, and
-    /// the log has to continue it
+    /// A checkpoint that you kept when the log was last verified: only what is new is
+    /// hashed, and the log has to continue it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     since: Option<PathBuf>,
     /// How many threads hash; by default one for each processor
@@ -114,10 +114,9 @@ fn findings(verified: &Verification) -> String {
 /// A checkpoint that somebody kept.
 fn read_checkpoint(path: &Path) -> Result<SignedCheckpoint, Failure> {
     let shown = path.display();
-    let bytes = std::fs::read(path)
+    let bytes = open::read_limited(path, CHECKPOINT_MAX_BYTES)
         .with_context(|| format!("the checkpoint `{shown}` cannot be read"))
         .map_err(Failure::Usage)?;
-    let bytes = bytes.get(..bytes.len().min(CHECKPOINT_MAX_BYTES + 1));
-    SignedCheckpoint::parse(bytes.unwrap_or_default())
+    SignedCheckpoint::parse(&bytes)
         .map_err(|error| Failure::usage(anyhow!("the checkpoint `{shown}`: {error}")))
 }

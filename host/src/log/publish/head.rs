@@ -2,16 +2,14 @@
 //! and what is there when a log is opened has to fit it.
 
 use std::fs;
-use std::io;
 use std::path::Path;
 
-use super::super::storage::{Storage, temporary, write_whole};
 use super::super::tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
 use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
 use crate::tlog::key::Signer;
 
 /// The file in a log folder.
-pub(in crate::log) const HEAD_FILE: &str = "head";
+pub const HEAD_FILE: &str = "head";
 
 /// Why a log that was published is not gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -133,18 +131,19 @@ pub(super) fn read(
     Ok(Some(head))
 }
 
-/// Keeps a checkpoint; it outlives a power cut when this returns.
-pub(super) fn write(
-    storage: &dyn Storage,
-    folder: &Path,
-    head: &SignedCheckpoint,
-) -> io::Result<()> {
-    let temporary = temporary(folder, 1);
-    let file = storage.create(&temporary)?;
-    write_whole(&*file, head.to_string().as_bytes(), 0)?;
-    file.sync()?;
-    storage.rename(&temporary, &folder.join(HEAD_FILE))?;
-    storage.sync_folder(folder)
+/// Refuses a log of fewer entries than were signed, before anything of it is changed.
+pub(in crate::log) fn check_end(folder: &Path, found: u64) -> Result<(), HeadError> {
+    let head = match TileReader::new(folder).read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
+        Err(TileReadError::Missing(_)) => return Ok(()),
+        other => other?,
+    };
+    // Whose it is, is for later to say.
+    let head = SignedCheckpoint::parse(&head).map_err(HeadError::Head)?;
+    let signed = head.checkpoint().head().size;
+    if found < signed {
+        return Err(HeadError::Rollback { found, signed });
+    }
+    Ok(())
 }
 
 /// Refuses to go on without a key where a log was signed: its checkpoints would silently end.

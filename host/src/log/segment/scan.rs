@@ -1,6 +1,6 @@
 //! Reading a segment from its start to its end, whatever is in it, with one buffer.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::RangeInclusive;
 
 use super::{
@@ -97,12 +97,6 @@ impl<R: Read> Scan<R> {
     /// How the segment ends, after [`Scan::next_entry`] has said that it does.
     pub(in crate::log) const fn tail(&self) -> Tail {
         self.tail
-    }
-
-    /// Takes note that the segment has grown to `length_bytes`. Only before its end was met.
-    pub(in crate::log) fn extend(&mut self, length_bytes: u64) {
-        let known = self.offset.saturating_add(self.ahead().len() as u64);
-        self.unread_bytes = length_bytes.saturating_sub(known);
     }
 
     /// Goes to the next entry and returns its index; `None` at the end of the segment.
@@ -228,6 +222,17 @@ impl<R: Read> Scan<R> {
                 self.unread_bytes.saturating_sub(read as u64)
             };
         }
+        Ok(())
+    }
+}
+
+impl<R: Read + Seek> Scan<R> {
+    /// Reads on from the last entry in a segment that has `length_bytes` now. What was read beyond
+    /// it is read again: it may have been cut off meanwhile and written otherwise.
+    pub(in crate::log) fn read_on(&mut self, length_bytes: u64) -> io::Result<()> {
+        self.source.seek(SeekFrom::Start(self.offset))?;
+        (self.start, self.end, self.payload_bytes) = (0, 0, 0);
+        self.unread_bytes = length_bytes.saturating_sub(self.offset);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 
 pub(super) use crate::log::publish::Publishing;
 use crate::log::storage::faulty::{Failure, Fault, Step};
@@ -193,7 +194,7 @@ fn after_any_failure_the_log_goes_on_and_never_signs_two_trees_of_one_size() {
     const FAILURES: [Failure; 4] = [Failure::Undone, Failure::Done, Failure::Full, Failure::Half];
     let mut cases = 0;
     for (step, failure) in STEPS.iter().flat_map(|s| FAILURES.map(|f| (*s, f))) {
-        for place in ["tile", "head", "checkpoint", "0.tmp", "1.tmp", "log"] {
+        for place in ["tile", "head", "checkpoint", "log/0.tmp", "log"] {
             for skip in 0..3 {
                 let test = signed();
                 let mut roots: BTreeMap<u64, TreeHead> = BTreeMap::new();
@@ -202,7 +203,7 @@ fn after_any_failure_the_log_goes_on_and_never_signs_two_trees_of_one_size() {
                     let first = *roots.entry(head.size).or_insert(head);
                     assert_eq!(first, head, "{step:?} {failure:?} {place} {skip}");
                 };
-                append(&test, 200).unwrap();
+                append(&test, 300).unwrap();
                 see();
                 test.storage.arm(&[Fault {
                     step,
@@ -246,28 +247,70 @@ fn forget_unsynced(test: &Test) {
 
 #[test]
 fn a_disk_that_is_full_for_a_while_delays_the_checkpoint_only() {
-    let mut test = signed();
-    test.options.sync_interval_ms = 1;
-    test.options.publishing.as_mut().unwrap().interval_ms = 1;
-    let log = test.open().unwrap();
-    test.storage.arm(&[Fault {
-        step: Step::Create,
-        failure: Failure::Full,
-        place: "0.tmp",
-        skip: 0,
-        times: u32::MAX,
-    }]);
-    log.append(b"one").unwrap();
-    while log.published().problem.is_none() {
-        thread::yield_now();
+    let places = [
+        (Step::Create, "log/0.tmp"),
+        (Step::Write, "log/0.tmp"),
+        (Step::Rename, "tile"),
+        (Step::Rename, "head"),
+        (Step::Rename, "checkpoint"),
+    ];
+    for (step, place) in places {
+        let mut test = signed();
+        test.options.sync_interval_ms = 1;
+        test.options.publishing.as_mut().unwrap().interval_ms = 1;
+        let log = test.open().unwrap();
+        test.storage.arm(&[Fault {
+            step,
+            failure: Failure::Full,
+            place,
+            skip: 0,
+            times: u32::MAX,
+        }]);
+        log.append(b"one").unwrap();
+        while log.published().problem.is_none() {
+            thread::yield_now();
+        }
+        log.append(b"two").unwrap();
+        test.storage.release();
+        while log.published().size < 3 || log.published().problem.is_some() {
+            thread::yield_now();
+        }
+        check(&test, 3);
+        drop(log);
     }
-    log.append(b"two").unwrap();
-    test.storage.release();
-    while log.published().size < 3 {
-        thread::yield_now();
-    }
-    drop(log);
-    check(&test, 3);
+}
+
+/// What is signed is not written again: between the writing and its sync it would be in danger.
+#[test]
+fn a_tile_that_has_not_grown_is_left_alone() {
+    let test = signed();
+    append(&test, 300).unwrap();
+    let tile = test.folder().join("tile/1/000.p/1");
+    let before = fs::metadata(&tile).unwrap().ino();
+    append(&test, 100).unwrap();
+    assert_eq!(fs::metadata(&tile).unwrap().ino(), before);
+    check(&test, 402);
+}
+
+/// An end that was signed was durable: what is torn there is no crash, and is kept as evidence.
+#[test]
+fn a_log_that_ends_before_what_was_signed_is_left_as_it_is() {
+    let test = signed();
+    append(&test, 10).unwrap();
+    let mut bytes = fs::read(test.segment(0)).unwrap();
+    let at = bytes.len() - 2;
+    bytes[at] ^= 1;
+    fs::write(test.segment(0), &bytes).unwrap();
+    let refused = test.open().unwrap_err();
+    let is_it = matches!(
+        refused,
+        LogError::Head(HeadError::Rollback {
+            found: 10,
+            signed: 11
+        })
+    );
+    assert!(is_it, "{refused}");
+    assert_eq!(fs::read(test.segment(0)).unwrap(), bytes);
 }
 
 #[test]

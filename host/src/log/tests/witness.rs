@@ -123,7 +123,7 @@ fn a_witness_that_is_away_holds_nothing_up_and_is_asked_again() {
     log.append(b"one").unwrap();
     let published = log.close();
     assert_eq!(published.size, 13);
-    let problem = published.problem.unwrap();
+    let problem = published.unwitnessed.unwrap();
     assert_eq!(
         problem,
         "the witness `w1` has not cosigned: nobody is there"
@@ -134,7 +134,7 @@ fn a_witness_that_is_away_holds_nothing_up_and_is_asked_again() {
     assert_eq!(one.signatures().len(), 2);
     courier.0[1].is_away.store(false, Ordering::SeqCst);
     let log = test.open().unwrap();
-    assert_eq!(log.close().problem, None);
+    assert_eq!(log.close().unwitnessed, None);
     policy.check(&shown(&test)).unwrap();
 }
 
