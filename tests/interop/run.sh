@@ -8,12 +8,13 @@
 # aics-tlog   PyPI, with cryptography   verify.py    signatures, tiles, entries, proofs, consistency
 # x/mod       Debian, of Go itself      verify.go    Ed25519, entries, tiles, proofs, consistency
 # sigstore    npm                       verify.mjs   Ed25519, proofs
+# aics-witness PyPI                     on loopback  cosigns what goes on, tells what was taken back
 #
 # What the machine lacks is installed: Go and Node.js by apt-get, the rest into the folder of
 # KEYWARD_INTEROP_CACHE; without one, into a folder that is removed at the end.
 set -euo pipefail
 
-AICS_TLOG=0.2.1 CRYPTOGRAPHY=50.0.2 SIGSTORE=3.1.1
+AICS_TLOG=0.2.1 AICS_WITNESS=0.1.0 CRYPTOGRAPHY=50.0.2 SIGSTORE=3.1.1
 SIZES=(1 256 257 65536 69950 70000)
 
 die() { printf 'interop: %s\n' "$*" >&2; exit 2; }
@@ -22,7 +23,8 @@ die() { printf 'interop: %s\n' "$*" >&2; exit 2; }
 keyward=$(cd "$1" && pwd)/keyward
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+witness=
+trap '[ -z "$witness" ] || kill "$witness"; rm -rf "$work"' EXIT
 cache=${KEYWARD_INTEROP_CACHE:-$work/tools}
 mkdir -p "$cache"
 cache=$(cd "$cache" && pwd)
@@ -42,14 +44,16 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 
 python=$cache/venv/bin/python
-versions='from importlib.metadata import version as of; print(of("aics-tlog"), of("cryptography"))'
-if [ "$("$python" -c "$versions" 2>/dev/null)" != "$AICS_TLOG $CRYPTOGRAPHY" ]; then
+versions='from importlib.metadata import version as of
+print(of("aics-tlog"), of("aics-witness"), of("cryptography"))'
+if [ "$("$python" -c "$versions" 2>/dev/null)" != "$AICS_TLOG $AICS_WITNESS $CRYPTOGRAPHY" ]; then
   python3 -m venv --clear "$cache/venv"
   # aics-tlog asks for a newer Python than it needs.
   pip=("$python" -m pip install --quiet --disable-pip-version-check)
   "${pip[@]}" "cryptography==$CRYPTOGRAPHY" &&
-    "${pip[@]}" --no-deps --ignore-requires-python "aics-tlog==$AICS_TLOG" ||
-    die "pip cannot install aics-tlog $AICS_TLOG and cryptography $CRYPTOGRAPHY"
+    "${pip[@]}" --no-deps --ignore-requires-python "aics-tlog==$AICS_TLOG" \
+      "aics-witness==$AICS_WITNESS" ||
+    die "pip cannot install aics-tlog, aics-witness and cryptography"
 fi
 
 version='console.log(require("@sigstore/verify/package.json").version)'
@@ -270,6 +274,53 @@ says x/mod 'rejects: rejected: fork.tlog-proof: another proof than tlog makes of
 says sigstore "accepts: accepted: a checkpoint of $size entries, 1 proofs" \
   sigstore log log.policy fork.tlog-proof
 says check-proof 'accepts: ML-DSA-44' check_proof fork.tlog-proof
+
+# --- a witness that is not ours, over HTTP ---------------------------------------------------------
+
+cd "$work"
+"$keyward" init witnessed >/dev/null
+cd witnessed
+"$keyward" log init >/dev/null
+export AICS_WITNESS_CONFIG=$work/witness/witness.json
+mkdir "$work/witness"
+aics_witness=$cache/venv/bin/aics-witness
+port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+key=$("$aics_witness" init --name witness.example/w1 --listen "127.0.0.1:$port" 2>&1 | grep -o 'witness.example/w1+.*')
+"$aics_witness" add-log --origin keyward.example/quickstart \
+  --vkey "$(sed -n 's/^log \(.*\)/\1/p' log.policy | head -1)" >/dev/null 2>&1
+"$aics_witness" serve >"$work/witness/log" 2>&1 &
+witness=$!
+for ((i = 0; i < 100; i++)); do
+  (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+  sleep 0.1
+done
+sed -i '/^quorum/d' log.policy
+printf 'witness w1 %s http://127.0.0.1:%s\nquorum w1\n' "$key" "$port" >>log.policy
+sed -i 's|^origin = .*|&\nwitnesses = "log.policy"|' keyward.toml
+
+evaluate() { "$keyward" evaluate --format json requests.jsonl 2>&1 >/dev/null; }
+case='a witness'
+says evaluate 'accepts: 28 requests' evaluate
+says 'log verify' 'accepts: witnessed w1 at ' log_verify log
+cp -r log older-log
+says 'evaluate again' 'accepts: 28 requests' evaluate
+says 'log verify' 'accepts: verified: 58 entries' log_verify log
+"$keyward" log prove q04 --out q04.tlog-proof
+says check-proof 'accepts: witnessed w1 at ' check_proof q04.tlog-proof
+
+case='a log restored from an older copy'
+mv log newest-log
+mv older-log log
+says evaluate 'rejects: the witness `w1` has cosigned 58 entries, and 29 are signed here' evaluate
+rm -r log
+mv newest-log log
+
+case='no witness'
+kill "$witness"
+wait "$witness" || true
+witness=
+says evaluate 'accepts: the witness `w1` has not cosigned' evaluate
+says 'log verify' 'rejects: are not the quorum' log_verify log
 
 echo
 echo "$passed passed, $failed failed"

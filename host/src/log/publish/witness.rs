@@ -155,6 +155,10 @@ fn ask(
                 };
             }
             Ok(Response::Conflict { size: seen }) if seen > size => return Answered::Larger(seen),
+            // Of this very size it has another root; later versions of the protocol answer 422.
+            Ok(Response::Conflict { size: seen }) if seen == known => {
+                return Answered::Contradicted;
+            }
             Ok(Response::Conflict { size: seen }) => known = seen,
             Ok(Response::Inconsistent) => return Answered::Contradicted,
             Ok(Response::Malformed | Response::Untrusted | Response::UnknownLog) => {
