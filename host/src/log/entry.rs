@@ -71,8 +71,8 @@ pub struct Recovery {
 }
 
 /// Decisions that the log did not take: they were given as denials (`log.unavailable`), whatever
-/// they would have been. It is recorded with the first decision that is taken again. Where the log was
-/// out of use until keyward was started again, there is none.
+/// they would have been. It is recorded with the first decision that is taken again. Where the log
+/// was out of use until keyward was started again, there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outage {
     /// The time of the earliest such decision.
