@@ -107,7 +107,8 @@ fn entry() -> impl Strategy<Value = Entry> {
     });
     let outage = (instant(), instant(), any::<u64>())
         .prop_map(|(from, to, refused)| Entry::Outage(Outage { from, to, refused }));
-    prop_oneof![1 => boot, 1 => outage, 1 => recovery, 1 => reload, 6 => decision().prop_map(Entry::Decision)]
+    let decision = decision().prop_map(Entry::Decision);
+    prop_oneof![1 => boot, 1 => outage, 1 => recovery, 1 => reload, 6 => decision]
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {

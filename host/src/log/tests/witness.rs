@@ -1,4 +1,4 @@
-//! Witnesses that really verify: a log that goes on is cosigned, one that was restored from an older
+//! Witnesses that really verify: a log that goes on is cosigned, one that was restored from an old
 //! copy or rewritten is found out at its start, and a witness that is away holds nothing up.
 
 use std::fs;
