@@ -413,3 +413,61 @@ fn an_auditor_verifies(folder: &Folder) {
     fs::remove_file(auditor.file("copy/checkpoint")).unwrap();
     auditor.run(&[&verify[..], &policy].concat()).exit(3);
 }
+
+/// The old key vouches for the new one; auditors go from one policy to the next by a proof.
+#[test]
+fn a_key_is_rotated_and_cut_off_rotations_are_ended() {
+    let folder = Folder::quickstart();
+    folder.run(&["log", "init"]).exit(0);
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    fs::copy(folder.file("log.policy"), folder.file("old.policy")).unwrap();
+    fs::copy(folder.file("log.key"), folder.file("old.key")).unwrap();
+    let old = ["--policy", "old.policy"];
+
+    let rotated = folder.run(&["log", "rotate-key"]).exit(0).out;
+    let new = rotated.lines().next().unwrap();
+    assert!(new.starts_with("keyward.example/quickstart+"), "{rotated}");
+    let proof = ["log", "check-proof", "log.rotation.tlog-proof"];
+    let said = folder.run(&[&proof[..], &old].concat()).exit(0).out;
+    assert!(
+        said.contains("\"type\":\"log-key\"") && said.contains(new),
+        "{said}"
+    );
+    assert_ne!(folder.read("log.key"), folder.read("old.key"));
+
+    // From here on the new key signs, and the old policy does not believe it.
+    folder.run(&["log", "verify"]).exit(0);
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    folder.run(&["log", "verify"]).exit(0);
+    let said = folder
+        .run(&[&["log", "verify"][..], &old].concat())
+        .exit(1)
+        .err;
+    assert!(said.contains("no log of the policy has signed"), "{said}");
+    folder.run(&["replay"]).exit(0);
+
+    // Cut off behind the checkpoint of both keys, and at once: the command ends it.
+    folder.run(&["log", "rotate-key"]).exit(0);
+    let (newest, before) = (folder.read("log.key"), folder.read("log.policy"));
+    fs::rename(folder.file("log.key"), folder.file("log.key.next")).unwrap();
+    folder.write("log.key", folder.read("old.key"));
+    make_private(&folder.file("log.key"));
+    let said = folder.run(&["evaluate", "requests.jsonl"]).exit(2).err;
+    assert!(
+        said.contains("a rotation of the log's key was cut off"),
+        "{said}"
+    );
+    folder.run(&["log", "rotate-key"]).exit(0);
+    assert_eq!(
+        (folder.read("log.key"), folder.read("log.policy")),
+        (newest, before)
+    );
+    assert!(!folder.file("log.key.next").exists());
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    folder.run(&["log", "verify"]).exit(0);
+}
+
+fn make_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}

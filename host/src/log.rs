@@ -66,7 +66,8 @@ use writer::Writer;
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entries::Entries;
 pub use entry::{
-    Boot, ENTRY_MAX_BYTES, Entry, EntryError, Outage, Recovery, Reload, encode_decision_into,
+    Boot, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload,
+    encode_decision_into,
 };
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
@@ -174,6 +175,14 @@ impl Log {
     /// [`AppendError`] when the log has not taken it; nothing may then be changed.
     pub fn append_reload(&self, reload: &Reload) -> Result<Receipt, AppendError> {
         self.append_durable(&Entry::Reload(*reload).encode())
+    }
+
+    /// Appends that the log's keys are replaced, and returns when that is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken it; no other key may then sign.
+    pub fn append_log_key(&self, log_key: &LogKey) -> Result<Receipt, AppendError> {
+        self.append_durable(&Entry::LogKey(log_key.clone()).encode())
     }
 
     /// Writes a blob of at most [`BLOB_MAX_BYTES`] unless the log has it. It is durable no later

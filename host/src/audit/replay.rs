@@ -89,7 +89,13 @@ impl Iterator for Replay<'_> {
                         finding,
                     }));
                 }
-                Ok(Entry::Boot(_) | Entry::Outage(_) | Entry::Recovery(_) | Entry::Reload(_)) => {}
+                Ok(
+                    Entry::Boot(_)
+                    | Entry::LogKey(_)
+                    | Entry::Outage(_)
+                    | Entry::Recovery(_)
+                    | Entry::Reload(_),
+                ) => {}
                 Err(error) => return Some(Err(AuditError::Entry { index, error })),
             }
         }

@@ -4,6 +4,7 @@ mod cat;
 mod check_proof;
 mod init;
 mod prove;
+mod rotate_key;
 mod verify;
 
 use std::fmt::Write as _;
@@ -39,6 +40,9 @@ pub(super) enum LogCommand {
     /// Check a proof: with the policy file and nothing else
     #[command(after_help = check_proof::EXAMPLES)]
     CheckProof(check_proof::CheckProofArgs),
+    /// Replace the key that signs the log, with the old one vouching for the new
+    #[command(after_help = rotate_key::EXAMPLES)]
+    RotateKey,
     /// Show the entries as JSON Lines
     #[command(after_help = cat::EXAMPLES)]
     Cat(cat::CatArgs),
@@ -85,6 +89,7 @@ pub(super) fn run(config: &Path, command: &LogCommand) -> Result<Status, Failure
         LogCommand::Checkpoint(args) => show_checkpoint(config, args),
         LogCommand::Prove(args) => prove::run(config, args),
         LogCommand::CheckProof(args) => check_proof::run(config, args),
+        LogCommand::RotateKey => rotate_key::run(config),
         LogCommand::Cat(args) => cat::run(config, args),
     }
 }

@@ -1,5 +1,6 @@
 //! From a configuration to an authorizer: modules, settings, keys, routes and the log.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ use crate::policy::{
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
 use crate::rules::Rules;
-use crate::tlog::key::Signer;
+use crate::tlog::key::{KeyType, Signer};
 use crate::tlog::policy::{POLICY_MAX_BYTES, Policy as TlogPolicy};
 use crate::witness::HttpCourier;
 
@@ -232,14 +233,20 @@ fn publishing(config: &LogConfig) -> Result<Option<Publishing>, Failure> {
     if !config.is_key_required && is_absent {
         return Ok(None);
     }
-    let mut signers = signers(config)?;
-    signers.truncate(if config.has_ml_dsa { signers.len() } else { 1 });
-    Ok(Some(Publishing {
-        signers: signers.into(),
+    signed_by(config, signers(config)?).map(Some)
+}
+
+/// How a log is published that these keys sign.
+pub(super) fn signed_by(config: &LogConfig, signers: Vec<Signer>) -> Result<Publishing, Failure> {
+    let is_used = |signer: &Signer| {
+        config.has_ml_dsa || signer.verifier().key_type() != KeyType::MlDsa44Cosignature
+    };
+    Ok(Publishing {
+        signers: signers.into_iter().filter(is_used).collect(),
         interval_ms: config.checkpoint_interval_ms,
         clock: clock::now,
         witnesses: witnesses(config)?,
-    }))
+    })
 }
 
 /// Whom to ask to cosign.
@@ -284,7 +291,24 @@ pub(super) fn read_limited(path: &Path, limit: usize) -> std::io::Result<Vec<u8>
 /// The keys of the log's key file.
 pub(super) fn signers(config: &LogConfig) -> Result<Vec<Signer>, Failure> {
     let key = config.key.display();
-    match read_key_file(&config.key) {
+    let next = next_key(config);
+    if next.exists() {
+        return Err(Failure::usage(anyhow!(
+            "`{}` is there: a rotation of the log's key was cut off; `keyward log rotate-key` ends it",
+            next.display()
+        )));
+    }
+    read_signers(&config.key, &key)
+}
+
+/// Where a key is that is about to replace the log's.
+pub(super) fn next_key(config: &LogConfig) -> PathBuf {
+    config.key.with_added_extension("next")
+}
+
+/// The keys of a key file.
+pub(super) fn read_signers(path: &Path, key: &dyn Display) -> Result<Vec<Signer>, Failure> {
+    match read_key_file(path) {
         Ok(signers) => Ok(signers),
         Err(KeyFileError::Io(error)) if error.kind() == ErrorKind::NotFound => {
             Err(Failure::usage(anyhow!(
@@ -297,6 +321,15 @@ pub(super) fn signers(config: &LogConfig) -> Result<Vec<Signer>, Failure> {
 }
 
 fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
+    signed_log(config, policy_set, publishing(&config.log)?)
+}
+
+/// Opens the log of a configuration, signed by any keys.
+pub(super) fn signed_log(
+    config: &Config,
+    policy_set: Digest,
+    publishing: Option<Publishing>,
+) -> Result<Log, Failure> {
     let options = LogOptions {
         origin: config.log.origin.to_string(),
         durability: config.log.durability,
@@ -304,7 +337,7 @@ fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
         keyward_version: env!("CARGO_PKG_VERSION").to_owned(),
         engine: ENGINE.to_owned(),
         policy_set,
-        publishing: publishing(&config.log)?,
+        publishing,
         ..LogOptions::default()
     };
     Log::open(&config.log.path, options, clock::now())

@@ -34,6 +34,8 @@ pub enum Entry {
     Decision(DecisionRecord),
     /// The end of the log had been torn off, and was dropped.
     Recovery(Recovery),
+    /// The key that signs the log is another from here on.
+    LogKey(LogKey),
     /// The log has not taken decisions for a while, and takes them again.
     Outage(Outage),
     /// A running host has changed what it decides by.
@@ -69,6 +71,20 @@ pub struct Recovery {
     /// The first index of the segment that they were dropped from.
     pub segment: u64,
 }
+
+/// The keys that sign the log's checkpoints are replaced. The keys before have signed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogKey {
+    /// When.
+    pub time: Timestamp,
+    /// The keys before, as vkeys (C2SP signed-note): 1 to [`LOG_KEYS_MAX`].
+    pub previous: Vec<String>,
+    /// The keys from the next checkpoint on, as many at most.
+    pub keys: Vec<String>,
+}
+
+/// The most keys of a log at one time.
+pub const LOG_KEYS_MAX: usize = 2;
 
 /// Decisions that the log did not take: they were given as denials (`log.unavailable`), whatever
 /// they would have been. It is recorded with the first decision that is taken again. Where the log
@@ -144,6 +160,7 @@ impl Entry {
             Self::Boot(boot) => encode::boot(boot, &mut bytes),
             Self::Decision(decision) => encode::decision_in(layout, decision, &mut bytes),
             Self::Recovery(recovery) => encode::recovery(recovery, &mut bytes),
+            Self::LogKey(log_key) => encode::log_key(log_key, &mut bytes),
             Self::Outage(outage) => encode::outage(outage, &mut bytes),
             Self::Reload(reload) => encode::reload(reload, &mut bytes),
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::publish::HEAD_FILE;
 use crate::digest::Digest;
 use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
 use crate::tlog::merkle::MerkleError;
@@ -86,6 +87,19 @@ impl TileReader {
         match self.read(CHECKPOINT_FILE, CHECKPOINT_MAX_BYTES) {
             Ok(bytes) => Ok(SignedCheckpoint::parse(&bytes)?),
             Err(TileReadError::Missing(_)) => Err(TileReadError::NoCheckpoint),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The last checkpoint as the writer knows it, which is never older than the one shown, and
+    /// whose signatures nobody has verified; `None`: nothing was ever signed.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when it cannot be read.
+    pub fn head(&self) -> Result<Option<SignedCheckpoint>, TileReadError> {
+        match self.read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
+            Ok(bytes) => Ok(Some(SignedCheckpoint::parse(&bytes)?)),
+            Err(TileReadError::Missing(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -83,6 +83,12 @@ fn entry_json(entry: &Entry) -> Value {
             "policy_set": boot.policy_set,
         }),
         Entry::Decision(decision) => decision_json(decision),
+        Entry::LogKey(log_key) => json!({
+            "type": "log-key",
+            "time": log_key.time,
+            "previous": log_key.previous,
+            "keys": log_key.keys,
+        }),
         Entry::Outage(outage) => json!({
             "type": "outage",
             "from": outage.from,

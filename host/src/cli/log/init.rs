@@ -32,7 +32,10 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     let signers = match (key.exists(), policy.exists()) {
         // What an earlier attempt did not come to.
         (true, false) => open::signers(log)?,
-        (false, false) => make_key(log)?,
+        (false, false) => {
+            check_unsigned(log)?;
+            make_key(key, origin)?
+        }
         (_, true) => {
             return Err(Failure::usage(anyhow!(
                 "`{}` is there already, and nothing was written: a log keeps its key",
@@ -54,22 +57,27 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     print(&text)
 }
 
-/// Makes the key of a log that has none.
-fn make_key(log: &LogConfig) -> Result<Vec<Signer>, Failure> {
-    let key = log.key.display();
+/// Refuses to make a key for a log that another one has signed.
+fn check_unsigned(log: &LogConfig) -> Result<(), Failure> {
     if [CHECKPOINT_FILE, HEAD_FILE].map(|it| log.path.join(it).exists()) != [false; 2] {
         return Err(Failure::usage(anyhow!(
-            "the log `{}` has been signed with a key that is not at `{key}`; restore that key",
+            "the log `{}` has been signed with a key that is not at `{}`; restore that key",
             log.path.display(),
+            log.key.display()
         )));
     }
+    Ok(())
+}
+
+/// Makes a key file from random seeds.
+pub(super) fn make_key(path: &Path, origin: &str) -> Result<Vec<Signer>, Failure> {
     let mut seeds = Zeroizing::new([[0; SEED_BYTES]; 2]);
     for seed in seeds.iter_mut() {
         let filled = operating_system().fill(seed);
         filled.map_err(Failure::storage)?;
     }
-    create_key_file(&log.key, &log.origin, &seeds)
-        .with_context(|| format!("`{key}`"))
+    create_key_file(path, origin, &seeds)
+        .with_context(|| format!("`{}`", path.display()))
         .map_err(Failure::Usage)
 }
 

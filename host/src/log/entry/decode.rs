@@ -18,7 +18,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
-use super::{Boot, Entry, EntryError, Outage, Recovery, Reload};
+use super::{Boot, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload};
 
 /// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
 /// form is the caller's to check.
@@ -32,11 +32,16 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
     let layout = cbor.number("the layout of an entry")?;
     let expected_items = match (kind, layout) {
         (codes::BOOT, codes::LAYOUT) => 9,
-        (codes::RECOVERY | codes::RELOAD | codes::OUTAGE, codes::LAYOUT) => 5,
+        (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
         (
-            codes::BOOT | codes::RECOVERY | codes::DECISION | codes::RELOAD | codes::OUTAGE,
+            codes::BOOT
+            | codes::RECOVERY
+            | codes::DECISION
+            | codes::RELOAD
+            | codes::OUTAGE
+            | codes::LOG_KEY,
             other,
         ) => {
             return Err(EntryError::UnknownVersion(other));
@@ -54,6 +59,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::RECOVERY => Entry::Recovery(cbor.recovery()?),
         codes::RELOAD => Entry::Reload(cbor.reload()?),
         codes::OUTAGE => Entry::Outage(cbor.outage()?),
+        codes::LOG_KEY => Entry::LogKey(cbor.log_key()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -88,6 +94,24 @@ impl<'b> Cbor<'b> {
             dropped_bytes: self.number("a number of bytes")?,
             segment: self.number("an index")?,
         })
+    }
+
+    fn log_key(&mut self) -> Result<LogKey, EntryError> {
+        Ok(LogKey {
+            time: self.instant()?,
+            previous: self.keys()?,
+            keys: self.keys()?,
+        })
+    }
+
+    fn keys(&mut self) -> Result<Vec<String>, EntryError> {
+        let offset = self.decoder.position();
+        let keys = self.list(|cbor| cbor.text().map(str::to_owned))?;
+        if keys.is_empty() || keys.len() > LOG_KEYS_MAX {
+            let expected = "1 or 2 keys";
+            return Err(EntryError::Malformed { offset, expected });
+        }
+        Ok(keys)
     }
 
     fn outage(&mut self) -> Result<Outage, EntryError> {

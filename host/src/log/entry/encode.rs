@@ -17,7 +17,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, Outage, Recovery, Reload};
+use super::{Boot, LogKey, Outage, Recovery, Reload};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
@@ -40,6 +40,10 @@ pub(super) fn recovery(recovery: &Recovery, out: &mut Vec<u8>) {
 
 pub(super) fn reload(reload: &Reload, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.reload(reload));
+}
+
+pub(super) fn log_key(log_key: &LogKey, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.log_key(log_key));
 }
 
 pub(super) fn outage(outage: &Outage, out: &mut Vec<u8>) {
@@ -77,6 +81,19 @@ impl Cbor<'_> {
         self.instant(recovery.time)?;
         self.0.u64(recovery.dropped_bytes)?;
         self.0.u64(recovery.segment)?;
+        Ok(())
+    }
+
+    fn log_key(&mut self, log_key: &LogKey) -> Written {
+        self.open(5, codes::LOG_KEY, codes::LAYOUT)?;
+        self.instant(log_key.time)?;
+        for keys in [&log_key.previous, &log_key.keys] {
+            self.0
+                .array(u64::try_from(keys.len()).unwrap_or(u64::MAX))?;
+            for key in keys {
+                self.0.str(key)?;
+            }
+        }
         Ok(())
     }
 

@@ -108,7 +108,15 @@ fn entry() -> impl Strategy<Value = Entry> {
     let outage = (instant(), instant(), any::<u64>())
         .prop_map(|(from, to, refused)| Entry::Outage(Outage { from, to, refused }));
     let decision = decision().prop_map(Entry::Decision);
-    prop_oneof![1 => boot, 1 => outage, 1 => recovery, 1 => reload, 6 => decision]
+    let keys = || vec(".{0,20}", 1..=LOG_KEYS_MAX);
+    let log_key = (instant(), keys(), keys()).prop_map(|(time, previous, keys)| {
+        Entry::LogKey(LogKey {
+            time,
+            previous,
+            keys,
+        })
+    });
+    prop_oneof![1 => boot, 1 => log_key, 1 => outage, 1 => recovery, 1 => reload, 6 => decision]
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {

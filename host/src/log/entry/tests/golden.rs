@@ -160,6 +160,19 @@ fn a_reload_has_these_bytes_for_ever() {
 }
 
 #[test]
+fn a_log_key_has_these_bytes_for_ever() {
+    let log_key = LogKey {
+        time: Timestamp::from_millis(10),
+        previous: vec!["a".to_owned(), "b".to_owned()],
+        keys: vec!["c".to_owned()],
+    };
+    check(
+        &Entry::LogKey(log_key),
+        "85 05 01 0a 82 61 61 61 62 81 61 63",
+    );
+}
+
+#[test]
 fn an_outage_has_these_bytes_for_ever() {
     let outage = Outage {
         from: Timestamp::from_millis(10),
@@ -316,7 +329,7 @@ fn what_is_not_an_entry_is_refused() {
             "9b ffffffffffffffff 01 01",
             malformed(0, "an array"),
         ),
-        ("an unknown type", "81 0501", E::UnknownType(5)),
+        ("an unknown type", "81 0601", E::UnknownType(6)),
         (
             "an unknown layout",
             "85 01 02 00 00 00",
