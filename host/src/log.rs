@@ -23,9 +23,10 @@
 //!
 //! # What opening does
 //! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped,
-//! and a [`Recovery`] takes its place. Everything else that does not add up (a damaged entry with
-//! undamaged ones behind it, a gap, a missing segment, another log's segment) is not repaired but
-//! refused, with what to do.
+//! and a [`Recovery`] takes its place; so are entries behind a sector that the disk had not written
+//! when it had written them. Everything else that does not add up (a damaged entry with undamaged
+//! ones behind it or that was signed, a gap, a missing segment, another log's segment) is not
+//! repaired but refused, with what to do.
 //!
 //! # Out of scope
 //! The log takes bytes and gives receipts. It knows no HTTP, no wasm and no registry, and reads no

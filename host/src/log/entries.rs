@@ -5,9 +5,11 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
+use super::publish::HEAD_FILE;
 use super::reader::{End, LogReadError, LogReader, TornTail, list, open_segment, segment_path};
 use super::segment::{Scan, SegmentError, Tail};
 use super::tiles::{TileReadError, TileReader};
+use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, SignedCheckpoint};
 use crate::tlog::tile::{TILE_WIDTH, Tile, TileKind};
 
 /// The entries of a log in order, read with one buffer; ends after the first error.
@@ -212,12 +214,17 @@ impl<'a> Entries<'a> {
         Ok(true)
     }
 
-    /// How many entries are published.
+    /// How many entries are published. A power cut can take `checkpoint`, which is not synced; a
+    /// log has `head` too, which is durable before a segment is dropped.
     fn published_size(&self) -> Result<u64, LogReadError> {
-        match TileReader::new(self.reader.folder()).checkpoint() {
-            Ok(checkpoint) => Ok(checkpoint.checkpoint().head().size),
-            Err(TileReadError::NoCheckpoint) => Ok(0),
-            Err(error) => Err(error.into()),
+        let tiles = TileReader::new(self.reader.folder());
+        let size = |it: SignedCheckpoint| it.checkpoint().head().size;
+        let head = tiles.read(HEAD_FILE, CHECKPOINT_MAX_BYTES).ok();
+        let head = head.and_then(|bytes| SignedCheckpoint::parse(&bytes).ok());
+        match (head.map(size), tiles.checkpoint().map(size)) {
+            (Some(head), shown) => Ok(head.max(shown.unwrap_or(0))),
+            (None, Err(TileReadError::NoCheckpoint)) => Ok(0),
+            (None, shown) => Ok(shown?),
         }
     }
 

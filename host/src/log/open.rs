@@ -38,6 +38,10 @@ pub(super) fn open(
     make_unsynced_folder(&wal_folder).map_err(failed("make its folder `wal`"))?;
     let lock = FolderLock::take(folder).map_err(lock_failed)?;
     delete_temporaries(&wal_folder).map_err(failed("tidy its folder `wal`"))?;
+    // What a host before has left in the operating system's hands, names and blobs too: what is
+    // promised from here on rests on it.
+    let synced = storage.sync_file_system(folder);
+    synced.map_err(failed("sync what is there"))?;
     let position = match LogReader::open(folder) {
         Ok(reader) => go_on(&*storage, &reader, options, now)?,
         // The blobs' folder is made after the first segment: the segments were there once.
@@ -205,17 +209,20 @@ fn go_on(
     Ok(position)
 }
 
-/// Puts the record of the drop over the start of what is dropped, and cuts off the rest only then:
-/// at no moment is a tail gone without a record. It goes into the torn segment even when that is
-/// full, because no other may follow a torn one.
+/// Cuts off what is dropped but for its first byte, and puts the record of the drop over that. At
+/// no moment is a tail gone without a trace; and no whole entry of it comes back behind the record,
+/// as it would if a power cut left the record and undid the cut. The record goes into the torn
+/// segment even when that is full, because no other may follow a torn one.
 fn recover(position: &mut Position, recovery: Recovery) -> io::Result<()> {
+    position.file.truncate(position.offset.saturating_add(1))?;
+    position.file.sync()?;
     let mut frame = Vec::new();
     let payload = Entry::Recovery(recovery).encode();
     segment::encode_frame(position.salt, position.next_index, &payload, &mut frame);
     write_whole(&*position.file, &frame, position.offset)?;
     position.offset = position.offset.saturating_add(frame.len() as u64);
     position.next_index = position.next_index.saturating_add(1);
-    position.file.truncate(position.offset)
+    Ok(())
 }
 
 fn lock_failed(error: LockError) -> LogError {

@@ -210,3 +210,5 @@ const TEMPORARY_EXTENSION: &str = "tmp";
 
 #[cfg(test)]
 pub(super) mod faulty;
+#[cfg(test)]
+pub(super) mod recording;

@@ -7,7 +7,7 @@ use super::{
     CRC_BYTES, FRAME_HEAD_BYTES, FRAME_MAGIC, FRAME_MAX_BYTES, FRAME_MIN_BYTES, HEADER_FIXED_BYTES,
     HEADER_MAGIC, Header, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError, VERSION, frame_crc,
 };
-use crate::log::entry::ENTRY_MAX_BYTES;
+use crate::log::entry::{ENTRY_MAX_BYTES, Entry};
 
 /// The size of the buffer: room for a few of the largest frames.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -15,12 +15,15 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// client can put some 4,000 into an entry; a torn tail has none that are whole.
 const CANDIDATES_MAX: u32 = 16_384;
 
+/// What a disk writes at once, or not at all.
+const SECTOR_BYTES: u64 = 512;
+
 /// How a segment ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::log) enum Tail {
     /// With a whole frame.
     Clean,
-    /// With something that is not a frame, and no frame behind it.
+    /// With something that is not a frame, and no frame behind it that was synced after it.
     Torn {
         /// Where the last whole frame ends.
         offset: u64,
@@ -144,13 +147,20 @@ impl<R: Read> Scan<R> {
     }
 
     /// Decides what bytes that are not a frame mean: the end, when no frame is behind them.
+    ///
+    /// Between two syncs a disk writes in any order, so that a power cut can take a sector and leave
+    /// whole frames behind it. They were not synced either, and are dropped. A boot was: whatever
+    /// is before one was durable when it was written.
     fn search_behind_damage(&mut self) -> Result<Tail, SegmentError> {
         let offset = self.offset;
         let later = self.later_indexes();
         let mut candidates = 0;
+        let mut zeros = Zeros::new(offset);
         // The damaged one itself has been tried.
-        self.advance(1.min(self.ahead().len()));
+        let mut step = 1.min(self.ahead().len());
         loop {
+            zeros.pass(self.ahead().get(..step).unwrap_or_default());
+            self.advance(step);
             self.fill(FRAME_MAX_BYTES)?;
             if self.ahead().is_empty() {
                 break;
@@ -158,17 +168,21 @@ impl<R: Read> Scan<R> {
             let head = Head::parse(self.ahead());
             if let Some(head) = head.filter(|head| later.contains(&head.index)) {
                 if let Some(frame) = head.whole(self.header.salt) {
-                    return Err(SegmentError::Corrupt {
-                        offset,
-                        index_of_next_valid: frame.index,
-                    });
+                    let is_boot = matches!(Entry::decode(frame.payload), Ok(Entry::Boot(_)));
+                    if is_boot || !zeros.has_lost_sector {
+                        return Err(SegmentError::Corrupt {
+                            offset,
+                            index_of_next_valid: frame.index,
+                        });
+                    }
+                } else {
+                    candidates += 1;
                 }
-                candidates += 1;
                 if candidates > CANDIDATES_MAX {
                     return Err(SegmentError::Unreadable { offset });
                 }
             }
-            self.advance(to_next_magic(self.ahead()));
+            step = to_next_magic(self.ahead());
         }
         let bytes = self.offset.saturating_sub(offset);
         self.offset = offset;
@@ -234,6 +248,42 @@ impl<R: Read + Seek> Scan<R> {
         (self.start, self.end, self.payload_bytes) = (0, 0, 0);
         self.unread_bytes = length_bytes.saturating_sub(self.offset);
         Ok(())
+    }
+}
+
+/// Looks among bytes for a sector that was never written: zeros to its end, from its beginning or
+/// from where the bytes begin.
+#[derive(Debug)]
+struct Zeros {
+    begin: u64,
+    /// Where the next byte is.
+    at: u64,
+    /// Where the zeros before it begin.
+    zeros_from: u64,
+    has_lost_sector: bool,
+}
+
+impl Zeros {
+    const fn new(begin: u64) -> Self {
+        Self {
+            begin,
+            at: begin,
+            zeros_from: begin,
+            has_lost_sector: false,
+        }
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.at = self.at.saturating_add(1);
+            if *byte != 0 {
+                self.zeros_from = self.at;
+            }
+            if self.at.is_multiple_of(SECTOR_BYTES) && self.zeros_from < self.at {
+                let sector = self.at.saturating_sub(SECTOR_BYTES).max(self.begin);
+                self.has_lost_sector |= self.zeros_from <= sector;
+            }
+        }
     }
 }
 

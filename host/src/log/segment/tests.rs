@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use super::*;
+use crate::log::entry::Entry;
 use crate::log::storage::faulty::SALT;
 
 fn header() -> Header {
@@ -239,6 +240,33 @@ fn zeros_and_noise_behind_the_last_entry_are_a_torn_tail() {
             (vec![b"one".to_vec()], Ok(expected)),
             "{name}"
         );
+    }
+}
+
+/// What a disk leaves that has written later sectors before earlier ones when the power is cut.
+#[test]
+fn entries_behind_a_sector_that_was_never_written_are_a_torn_tail() {
+    let payloads: Vec<Vec<u8>> = (0..9).map(|number| vec![b'a' + number; 200]).collect();
+    let payloads: Vec<&[u8]> = payloads.iter().map(Vec::as_slice).collect();
+    let whole = segment(&payloads);
+    let first = segment(&[]).len() + 220;
+    let with = |zeros: std::ops::Range<usize>, behind: &[u8]| {
+        let mut bytes = [&whole[..], behind].concat();
+        bytes[zeros].fill(0);
+        scan(&bytes).1
+    };
+    for zeros in [512..1024, first..512, first..1024, 1024..1536] {
+        assert!(matches!(with(zeros.clone(), b""), Ok(Tail::Torn { .. })));
+        // What was there before a host began was durable.
+        let boot = Entry::Boot(crate::log::boot(
+            crate::log::LogOptions::default(),
+            crate::timestamp::Timestamp::from_millis(0),
+        ));
+        assert!(with(zeros, &frame(16, &boot.encode())).is_err());
+    }
+    // Less than a sector: no disk does that.
+    for zeros in [513..1024, 512..1023, first + 1..512, first..511, 600..1111] {
+        assert!(with(zeros, b"").is_err());
     }
 }
 
