@@ -148,9 +148,9 @@ impl<R: Read> Scan<R> {
 
     /// Decides what bytes that are not a frame mean: the end, when no frame is behind them.
     ///
-    /// Between two syncs a disk writes in any order, so that a power cut can take a sector and leave
-    /// whole frames behind it. They were not synced either, and are dropped. A boot was: whatever
-    /// is before one was durable when it was written.
+    /// Between two syncs a disk writes in any order, so that a power cut can take a sector and
+    /// leave whole frames behind it. They were not synced either, and are dropped. A boot was:
+    /// whatever is before one was durable when it was written.
     fn search_behind_damage(&mut self) -> Result<Tail, SegmentError> {
         let offset = self.offset;
         let later = self.later_indexes();
