@@ -22,6 +22,8 @@ use super::*;
 
 /// How many crashes there are of what one seed does.
 const CRASHES: u64 = 15;
+/// How many operations there are at most while a log is opened.
+const OPENING: usize = 12;
 /// How many crashes follow one another.
 const ROUNDS: u64 = 3;
 
@@ -344,10 +346,16 @@ impl Recording {
         World { disk, promises }
     }
 
-    /// A crash somewhere.
+    /// A crash somewhere, often while the log is opened.
     fn crash(&self, numbers: &mut Numbers) -> (String, World) {
-        let count = numbers.below_usize(self.operations.len() + 1);
-        let name = |what: &str| format!("{what} after {count} of {}", self.operations.len());
+        let all = self.operations.len();
+        let last = if numbers.below(3) == 0 {
+            all.min(OPENING)
+        } else {
+            all
+        };
+        let count = numbers.below_usize(last + 1);
+        let name = |what: &str| format!("{what} after {count} of {all}");
         if numbers.below(3) == 0 {
             (name("killed"), self.killed(count, numbers))
         } else {
