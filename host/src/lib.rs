@@ -94,6 +94,7 @@ pub mod clock;
 pub mod digest;
 pub mod key;
 mod per_thread;
+mod shown;
 pub mod timestamp;
 pub mod tlog;
 #[cfg(feature = "witness")]

@@ -8,7 +8,7 @@ use crate::tlog::checkpoint::SignedCheckpoint;
 use crate::tlog::merkle::{inclusion_proof, leaf_hash};
 use crate::tlog::policy::{Accepted, Policy};
 use crate::tlog::proof::{Proof, ProofError};
-use crate::tlog::tile::{TILE_WIDTH, Tile, TileKind};
+use crate::tlog::tile::{TILE_WIDTH, Tile};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +59,11 @@ pub fn check<'p>(proof: &Proof, policy: &'p Policy) -> Result<Accepted<'p>, Proo
 
 /// The entry at an index of a log, below the size of its checkpoint.
 fn entry(tiles: &TileReader, index: u64, size: u64) -> Result<Vec<u8>, ProveError> {
-    let width = u64::from(TILE_WIDTH);
-    let bundle = index / width;
-    let partial = u16::try_from(size - bundle * width).unwrap_or(TILE_WIDTH);
-    let tile = Tile::new(TileKind::Entries, bundle, partial.min(TILE_WIDTH));
-    let tile = tile.map_err(|source| TileReadError::Tile {
+    let tile = Tile::bundle_of(index, size).map_err(|source| TileReadError::Tile {
         path: "tile/entries".to_owned(),
         source,
     })?;
-    let mut place = bundle * width;
+    let mut place = tile.index() * u64::from(TILE_WIDTH);
     let mut found = Vec::new();
     tiles.bundle(tile, |entry| {
         if place == index {

@@ -14,7 +14,7 @@ use crate::log::{LogReadError, LogReader, TileReadError, TileReader};
 use crate::tlog::checkpoint::SignedCheckpoint;
 use crate::tlog::merkle::{MerkleError, Tree, TreeHead, leaf_hash};
 use crate::tlog::policy::{Policy, RejectError};
-use crate::tlog::tile::{TILE_WIDTH, Tile, TileError, TileKind, tiles_between};
+use crate::tlog::tile::{NodePlace, TILE_WIDTH, Tile, TileError, TileKind, tiles_between};
 
 /// The most problems that are told.
 pub const PROBLEMS_MAX: usize = 100;
@@ -304,8 +304,7 @@ fn check_root(
             Ok::<_, VerifyError>(node(level + 8, index)?)
         })?;
         hashed.roots.iter().for_each(|root| bundles.push(*root));
-        let mut rest = Tree::new();
-        hashed.rest.iter().for_each(|leaf| rest.push(*leaf));
+        let rest: Tree = hashed.rest.iter().copied().collect();
         let nodes = [bundles.nodes(), rest.nodes()].concat();
         Ok(Tree::from_nodes(head.size, nodes)?.root())
     };
@@ -327,21 +326,16 @@ fn check_segments(
     (tiles, range, size): (&TileReader, Range<u64>, u64),
     problems: &Problems,
 ) -> Option<u64> {
-    if !folder.join("wal").exists() {
-        return None;
-    }
     let reader = match LogReader::open(folder) {
         Ok(reader) => reader,
         Err(error) => {
-            problems.add(range, &error.to_string());
+            problems.add(range, &chain(&error));
             return None;
         }
     };
+    let mut next = reader.first_segment()?;
     let mut hashes: (u64, Vec<Digest>) = (u64::MAX, Vec::new());
-    let mut entries = reader.segment_entries().peekable();
-    let first = entries.peek().and_then(|first| first.as_ref().ok());
-    let mut next = first.map_or(0, |(index, _)| *index);
-    for entry in entries {
+    for entry in reader.segment_entries() {
         let (index, bytes) = match entry {
             Ok(entry) => entry,
             Err(error) => {
@@ -354,11 +348,9 @@ fn check_segments(
             continue;
         }
         if hashes.0 != index / WIDTH {
-            let width = u16::try_from(size - index / WIDTH * WIDTH).unwrap_or(TILE_WIDTH);
-            let kind = TileKind::Hashes { level: 0 };
-            let tile = Tile::new(kind, index / WIDTH, width.min(TILE_WIDTH));
             // A tile that cannot be read was told before.
-            let read = tile.ok().and_then(|tile| tiles.hashes(tile).ok());
+            let place = NodePlace::of(0, index, size).ok();
+            let read = place.and_then(|place| tiles.hashes(place.tile()).ok());
             hashes = (index / WIDTH, read.unwrap_or_default());
         }
         let place = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
@@ -378,9 +370,7 @@ fn check_segments(
 }
 
 fn root_of(leaves: &[Digest]) -> Digest {
-    let mut tree = Tree::new();
-    leaves.iter().for_each(|leaf| tree.push(*leaf));
-    tree.root()
+    leaves.iter().copied().collect::<Tree>().root()
 }
 
 /// An error with its causes.

@@ -1,6 +1,5 @@
 //! From a configuration to an authorizer: modules, settings, keys, routes and the log.
 
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -290,7 +289,6 @@ pub(super) fn read_limited(path: &Path, limit: usize) -> std::io::Result<Vec<u8>
 
 /// The keys of the log's key file.
 pub(super) fn signers(config: &LogConfig) -> Result<Vec<Signer>, Failure> {
-    let key = config.key.display();
     let next = next_key(config);
     if next.exists() {
         return Err(Failure::usage(anyhow!(
@@ -298,7 +296,7 @@ pub(super) fn signers(config: &LogConfig) -> Result<Vec<Signer>, Failure> {
             next.display()
         )));
     }
-    read_signers(&config.key, &key)
+    read_signers(&config.key)
 }
 
 /// Where a key is that is about to replace the log's.
@@ -307,7 +305,8 @@ pub(super) fn next_key(config: &LogConfig) -> PathBuf {
 }
 
 /// The keys of a key file.
-pub(super) fn read_signers(path: &Path, key: &dyn Display) -> Result<Vec<Signer>, Failure> {
+pub(super) fn read_signers(path: &Path) -> Result<Vec<Signer>, Failure> {
+    let key = path.display();
     match read_key_file(path) {
         Ok(signers) => Ok(signers),
         Err(KeyFileError::Io(error)) if error.kind() == ErrorKind::NotFound => {

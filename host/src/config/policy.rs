@@ -12,9 +12,9 @@ use super::problem::{ConfigError, Problems};
 use super::section::{At, Section, not_one_of};
 use super::settings::Settings;
 use super::source::{Position, Source};
-use super::suggest::shown;
 use super::{POLICIES_MAX, POLICY_NAME_MAX_BYTES};
 use crate::policy::Limits;
+use crate::shown::shown;
 
 /// One `[[policy]]`.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::TEXT_MAX_BYTES;
 use super::problem::{ConfigError, Problems};
-use super::suggest::{nearest, shown};
+use super::suggest::nearest;
+use crate::shown::shown;
 
 /// A value, and the byte of the file at which it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

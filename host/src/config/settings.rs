@@ -13,7 +13,7 @@ use crate::timestamp::{Timestamp, TimestampError};
 
 use super::SETTINGS_DEPTH_MAX;
 use super::problem::{ConfigError, Problems};
-use super::suggest::shown;
+use crate::shown::shown;
 
 /// The largest integer that every reader of JSON takes for the same number.
 const INTEGER_MAX: i64 = (1 << 53) - 1;

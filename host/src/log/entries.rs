@@ -5,12 +5,11 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-use super::publish::HEAD_FILE;
 use super::reader::{End, LogReadError, LogReader, TornTail, list, open_segment, segment_path};
 use super::segment::{Scan, SegmentError, Tail};
 use super::tiles::{TileReadError, TileReader};
-use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, SignedCheckpoint};
-use crate::tlog::tile::{TILE_WIDTH, Tile, TileKind};
+use crate::tlog::checkpoint::SignedCheckpoint;
+use crate::tlog::tile::{TILE_WIDTH, Tile};
 
 /// The entries of a log in order, read with one buffer; ends after the first error.
 #[derive(Debug)]
@@ -23,6 +22,7 @@ pub struct Entries<'a> {
     segments: Option<Vec<u64>>,
     current: Option<Current>,
     next_index: u64,
+    published: u64,
     has_failed: bool,
 }
 
@@ -47,6 +47,7 @@ impl<'a> Entries<'a> {
             segments: None,
             current: None,
             next_index: 0,
+            published: 0,
             has_failed: false,
         }
     }
@@ -138,7 +139,7 @@ impl<'a> Entries<'a> {
             Some(first) => self.open_bundle(first),
             // A copy of what is published.
             None if self.current.is_none() || self.is_in_bundles() => {
-                let size = self.published_size()?;
+                let size = self.published_size(index.saturating_add(1))?;
                 if index >= size {
                     return Ok(false);
                 }
@@ -190,20 +191,16 @@ impl<'a> Entries<'a> {
     /// The bundle with the next entry, up to `end`, where a segment takes over.
     fn open_bundle(&mut self, end: u64) -> Result<bool, LogReadError> {
         let index = self.next_index;
-        let size = self.published_size()?;
+        let size = self.published_size(end)?;
         if size < end {
             return Err(LogReadError::MissingSegment { index });
         }
-        let width = u64::from(TILE_WIDTH);
-        let (bundle, skip) = (index / width, index % width);
-        let partial = u16::try_from(size.saturating_sub(bundle.saturating_mul(width)));
-        let partial = partial.unwrap_or(TILE_WIDTH).min(TILE_WIDTH);
-        let tile = Tile::new(TileKind::Entries, bundle, partial);
+        let tile = Tile::bundle_of(index, size);
         let tile = tile.map_err(|_| LogReadError::MissingSegment { index })?;
         let mut entries = Vec::new();
         let tiles = TileReader::new(self.reader.folder());
         tiles.bundle(tile, |entry| entries.push(entry.to_vec()))?;
-        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let skip = usize::try_from(index % u64::from(TILE_WIDTH)).unwrap_or(usize::MAX);
         let count = usize::try_from(end.saturating_sub(index)).unwrap_or(usize::MAX);
         entries.drain(..skip.min(entries.len()));
         entries.truncate(count);
@@ -214,18 +211,21 @@ impl<'a> Entries<'a> {
         Ok(true)
     }
 
-    /// How many entries are published. A power cut can take `checkpoint`, which is not synced; a
-    /// log has `head` too, which is durable before a segment is dropped.
-    fn published_size(&self) -> Result<u64, LogReadError> {
-        let tiles = TileReader::new(self.reader.folder());
-        let size = |it: SignedCheckpoint| it.checkpoint().head().size;
-        let head = tiles.read(HEAD_FILE, CHECKPOINT_MAX_BYTES).ok();
-        let head = head.and_then(|bytes| SignedCheckpoint::parse(&bytes).ok());
-        match (head.map(size), tiles.checkpoint().map(size)) {
-            (Some(head), shown) => Ok(head.max(shown.unwrap_or(0))),
-            (None, Err(TileReadError::NoCheckpoint)) => Ok(0),
-            (None, shown) => Ok(shown?),
+    /// How many entries are published, as far as that was known when at least `wanted` were. A
+    /// power cut can take `checkpoint`; a log has `head` too, which is durable before a segment is
+    /// dropped.
+    fn published_size(&mut self, wanted: u64) -> Result<u64, LogReadError> {
+        if self.published < wanted {
+            let tiles = TileReader::new(self.reader.folder());
+            let size = |it: SignedCheckpoint| it.checkpoint().head().size;
+            let head = tiles.head().ok().flatten().map(size);
+            self.published = match (head, tiles.checkpoint().map(size)) {
+                (Some(head), shown) => head.max(shown.unwrap_or(0)),
+                (None, Err(TileReadError::NoCheckpoint)) => 0,
+                (None, shown) => shown?,
+            };
         }
+        Ok(self.published)
     }
 
     /// Only the last segment may be torn. It stays the current one, which says where it ends.

@@ -20,10 +20,8 @@ use crate::digest::Digest;
 use crate::log::Durability;
 use crate::timestamp::Timestamp;
 
+pub use crate::tlog::tile::ENTRY_MAX_BYTES;
 pub use encode::encode_decision_into;
-
-/// The largest entry in bytes: the length field of a tlog-tiles entry bundle has 16 bits.
-pub const ENTRY_MAX_BYTES: usize = 65_535;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +81,7 @@ pub struct LogKey {
     pub keys: Vec<String>,
 }
 
-/// The most keys of a log at one time.
+/// The most keys of a log at one time: one of each type that signs.
 pub const LOG_KEYS_MAX: usize = 2;
 
 /// Decisions that the log did not take: they were given as denials (`log.unavailable`), whatever

@@ -8,11 +8,9 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::entry::LOG_KEYS_MAX;
 use super::storage::{FILE_MODE, parent};
 use crate::tlog::key::{KeyError, KeyType, SEED_BYTES, Signer, VKEY_MAX_BYTES};
-
-/// The most keys of a file: one of each type that signs a log.
-const KEYS_MAX: usize = 2;
 
 /// Why a key file was not made or read. No message says any of its text.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +45,9 @@ pub enum KeyFileError {
 pub fn create_key_file(
     path: &Path,
     name: &str,
-    seeds: &[[u8; SEED_BYTES]; KEYS_MAX],
+    seeds: &[[u8; SEED_BYTES]; LOG_KEYS_MAX],
 ) -> Result<Vec<Signer>, KeyFileError> {
-    const TYPES: [KeyType; KEYS_MAX] = [KeyType::Ed25519, KeyType::MlDsa44Cosignature];
+    const TYPES: [KeyType; LOG_KEYS_MAX] = [KeyType::Ed25519, KeyType::MlDsa44Cosignature];
     let signers: Result<Vec<_>, KeyError> = (TYPES.iter().zip(seeds))
         .map(|(key_type, seed)| Signer::from_seed(*key_type, name, seed))
         .collect();
@@ -85,7 +83,7 @@ fn write_keys(path: &Path, signers: &[Signer]) -> io::Result<()> {
 /// # Errors
 /// [`KeyFileError`] says what to do about it.
 pub fn read_key_file(path: &Path) -> Result<Vec<Signer>, KeyFileError> {
-    const FILE_MAX_BYTES: usize = KEYS_MAX * (VKEY_MAX_BYTES + 1);
+    const FILE_MAX_BYTES: usize = LOG_KEYS_MAX * (VKEY_MAX_BYTES + 1);
     let file = File::open(path).map_err(KeyFileError::Io)?;
     let mode = file.metadata().map_err(KeyFileError::Io)?.mode();
     if mode & 0o077 != 0 {

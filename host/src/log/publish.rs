@@ -1,5 +1,5 @@
 //! Publishing: from the segments to what others verify, the tiles and the signed checkpoint of C2SP
-//! tlog-tiles. It never stands in the way of an append.
+//! tlog-tiles. It never holds up an append.
 //!
 //! ```text
 //! wal/*.wal ─► tile/entries/**, tile/<level>/** ─► all synced ─► read back, hashed again ─► signed
@@ -177,9 +177,8 @@ impl Publisher {
             published: 0,
             state: None,
         };
-        let head = head::read(folder, (origin, &publisher.publishing.signers), end)?;
-        publisher.state = Some(State::read(folder, head.as_ref())?);
-        publisher.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
+        let (state, head) = publisher.resume(end)?;
+        publisher.state = Some(state);
         let index = publisher.published - publisher.published % u64::from(TILE_WIDTH);
         if reader::list(folder)?
             .first()
@@ -210,10 +209,7 @@ impl Publisher {
         let mut state = match self.state.take() {
             Some(state) => state,
             None => {
-                let signers = &self.publishing.signers;
-                let head = head::read(&self.folder, (&self.origin, signers), end)?;
-                self.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
-                let state = State::read(&self.folder, head.as_ref())?;
+                let (state, head) = self.resume(end)?;
                 // It may be what has failed.
                 head.as_ref().map_or(Ok(()), |head| self.show(head))?;
                 state
@@ -244,6 +240,14 @@ impl Publisher {
         self.tidy(old, end);
         self.state = Some(state);
         Ok(())
+    }
+
+    /// Reads what has been published of a log whose entries go to `end`, and `head`.
+    fn resume(&mut self, end: u64) -> Result<(State, Option<SignedCheckpoint>), PublishError> {
+        let signers = &self.publishing.signers;
+        let head = head::read(&self.folder, (&self.origin, signers), end)?;
+        self.published = head.as_ref().map_or(0, |it| it.checkpoint().head().size);
+        Ok((State::read(&self.folder, head.as_ref())?, head))
     }
 
     fn sign(&mut self, head: TreeHead) -> Result<(), PublishError> {
@@ -416,7 +420,7 @@ impl State {
         }
     }
 
-    /// Makes the tree again from the bytes of the entries as they are on the disk now, and compares
+    /// Makes the tree again from the bytes of the entries as they are read now, and compares
     /// every tile on the way. What is signed is what others will read.
     fn read_back(&mut self, folder: &Path) -> Result<(), PublishError> {
         let tiles = TileReader::new(folder);

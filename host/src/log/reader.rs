@@ -27,6 +27,7 @@ pub(super) const WAL_FOLDER: &str = "wal";
 pub struct LogReader {
     folder: PathBuf,
     origin: String,
+    first_segment: Option<u64>,
     torn_tail: Mutex<Option<TornTail>>,
 }
 
@@ -155,6 +156,7 @@ impl LogReader {
         Ok(Self {
             folder: folder.to_owned(),
             origin,
+            first_segment: Some(first),
             torn_tail: Mutex::new(None),
         })
     }
@@ -169,6 +171,7 @@ impl LogReader {
         Ok(Self {
             folder: folder.to_owned(),
             origin: checkpoint.checkpoint().origin().to_owned(),
+            first_segment: None,
             torn_tail: Mutex::new(None),
         })
     }
@@ -177,6 +180,13 @@ impl LogReader {
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// The index of the first entry that is in a segment; `None`: there are none, as in a copy of
+    /// what is published.
+    #[must_use]
+    pub const fn first_segment(&self) -> Option<u64> {
+        self.first_segment
     }
 
     /// All entries from index 0, as far as the log goes when the first is read. An error is the

@@ -33,13 +33,12 @@ use std::io;
 
 use super::entry::ENTRY_MAX_BYTES;
 
+pub use crate::tlog::checkpoint::ORIGIN_MAX_BYTES;
 pub(super) use scan::{Scan, Tail};
 
 /// The size in bytes at which a new segment is begun, unless the log's options say less. A segment
 /// can be larger by one frame, which records a recovery.
 pub const SEGMENT_MAX_BYTES: u64 = 64 << 20;
-/// The longest name of a log, in bytes.
-pub const ORIGIN_MAX_BYTES: usize = 255;
 /// The size of a frame without its payload.
 pub(super) const FRAME_HEAD_BYTES: usize = 20;
 /// The smallest frame: a payload has at least one byte.

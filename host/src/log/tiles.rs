@@ -30,8 +30,13 @@ pub struct TileReader {
 #[derive(Debug, thiserror::Error)]
 pub enum TileReadError {
     /// The checkpoint is not one.
-    #[error("`{CHECKPOINT_FILE}`: {0}; restore it from a copy")]
-    Checkpoint(#[from] CheckpointError),
+    #[error("`{file}`: {source}; restore it from a copy")]
+    Checkpoint {
+        /// Which file: `checkpoint` or `head`.
+        file: &'static str,
+        /// Why not.
+        source: CheckpointError,
+    },
     /// A file could not be read.
     #[error("`{path}` cannot be read")]
     Io {
@@ -84,11 +89,8 @@ impl TileReader {
     /// # Errors
     /// [`TileReadError`]; [`TileReadError::NoCheckpoint`] when there is none.
     pub fn checkpoint(&self) -> Result<SignedCheckpoint, TileReadError> {
-        match self.read(CHECKPOINT_FILE, CHECKPOINT_MAX_BYTES) {
-            Ok(bytes) => Ok(SignedCheckpoint::parse(&bytes)?),
-            Err(TileReadError::Missing(_)) => Err(TileReadError::NoCheckpoint),
-            Err(error) => Err(error),
-        }
+        self.signed(CHECKPOINT_FILE)?
+            .ok_or(TileReadError::NoCheckpoint)
     }
 
     /// The last checkpoint as the writer knows it, which is never older than the one shown, and
@@ -97,11 +99,7 @@ impl TileReader {
     /// # Errors
     /// [`TileReadError`] when it cannot be read.
     pub fn head(&self) -> Result<Option<SignedCheckpoint>, TileReadError> {
-        match self.read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
-            Ok(bytes) => Ok(Some(SignedCheckpoint::parse(&bytes)?)),
-            Err(TileReadError::Missing(_)) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.signed(HEAD_FILE)
     }
 
     /// The hashes of a hash tile, as many as its width. Where a partial tile has been dropped for
@@ -139,6 +137,17 @@ impl TileReader {
         let place = NodePlace::of(level, index, size).map_err(no_tile)?;
         let (path, _, bytes) = self.tile(place.tile(), TILE_MAX_BYTES)?;
         place.hash(&bytes).map_err(damaged(&path))
+    }
+
+    /// A signed checkpoint; `None`: there is no such file.
+    fn signed(&self, file: &'static str) -> Result<Option<SignedCheckpoint>, TileReadError> {
+        match self.read(file, CHECKPOINT_MAX_BYTES) {
+            Ok(bytes) => SignedCheckpoint::parse(&bytes)
+                .map(Some)
+                .map_err(|source| TileReadError::Checkpoint { file, source }),
+            Err(TileReadError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The bytes of a file of the folder.

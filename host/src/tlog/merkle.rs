@@ -186,6 +186,15 @@ impl Tree {
     }
 }
 
+impl FromIterator<Digest> for Tree {
+    /// The tree of some leaves, by their [`leaf_hash`]; of nodes of one level, the tree above them.
+    fn from_iter<I: IntoIterator<Item = Digest>>(leaves: I) -> Self {
+        let mut tree = Self::new();
+        leaves.into_iter().for_each(|leaf| tree.push(leaf));
+        tree
+    }
+}
+
 /// The root hash of a tree of a size, from its complete nodes: `read(level, index)`.
 ///
 /// # Errors

@@ -1,12 +1,9 @@
-//! What the texts of all formats are made of: base64, decimal numbers, and texts shown in errors.
+//! What the texts of all formats are made of: base64, decimal numbers, and bytes shown in errors.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::digest::Digest;
-
-/// The most characters of a stranger's text that stand in an error.
-const SHOWN_MAX_CHARS: usize = 64;
 
 /// Bytes as padded base64.
 pub(super) fn encode_base64(bytes: impl AsRef<[u8]>) -> String {
@@ -30,19 +27,9 @@ pub(super) fn decode_decimal(text: &str) -> Option<u64> {
     is_canonical.then(|| text.parse().ok()).flatten()
 }
 
-/// A stranger's text as an error shows it: escaped, so that it cannot write over a terminal, and
-/// cut short.
+/// A stranger's text as an error shows it.
 pub(super) fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut shown: String = text
-        .chars()
-        .take(SHOWN_MAX_CHARS)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN_MAX_CHARS).is_some() {
-        shown.push('…');
-    }
-    shown
+    crate::shown::shown(&String::from_utf8_lossy(text))
 }
 
 #[cfg(test)]
@@ -81,6 +68,6 @@ mod tests {
     #[test]
     fn a_shown_text_is_harmless() {
         assert_eq!(shown(b"a\x1b[2J\xff"), "a\\u{1b}[2J\u{fffd}");
-        assert_eq!(shown(&[b'a'; 99]).chars().count(), SHOWN_MAX_CHARS + 1);
+        assert_eq!(shown(&[b'a'; 99]).chars().count(), 65);
     }
 }

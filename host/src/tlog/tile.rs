@@ -134,6 +134,15 @@ impl Tile {
         Ok(Self { kind, index, width })
     }
 
+    /// The bundle that the entry at an index is in, in a tree of a size.
+    ///
+    /// # Errors
+    /// [`TileError::NoNode`] when the entry is not in the tree.
+    pub fn bundle_of(index: u64, size: u64) -> Result<Self, TileError> {
+        let kind = TileKind::Entries;
+        NodePlace::of(0, index, size).map(|place| Self { kind, ..place.tile })
+    }
+
     /// What it holds.
     #[must_use]
     pub const fn kind(&self) -> TileKind {

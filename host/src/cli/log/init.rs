@@ -16,7 +16,8 @@ pub(super) const EXAMPLES: &str = "\
 Example:
   keyward log init     log.key is secret and has to be backed up; log.policy goes to auditors
 
-From then on every host that writes the log signs it: a checkpoint within a second of a decision.";
+From then on every host that writes the log signs it: a checkpoint every second while there is
+something new, and one when it ends.";
 
 /// Runs the command.
 pub(super) fn run(config: &Path) -> Result<Status, Failure> {

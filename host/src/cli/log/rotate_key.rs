@@ -31,9 +31,9 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     let config = open::config(config)?;
     let (log, folder) = (&config.log, &config.log.path);
     let next = next_key(log);
-    let old = read_signers(&log.key, &log.key.display())?;
+    let old = read_signers(&log.key)?;
     let new = if next.exists() {
-        read_signers(&next, &next.display())?
+        read_signers(&next)?
     } else {
         make_key(&next, &log.origin)?
     };
@@ -51,7 +51,7 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
         .map_err(Failure::Storage)?;
     let is_signed = head.is_some_and(|it| it.verify(new.iter().map(Signer::verifier)).is_ok());
     if !is_signed {
-        let old = read_signers(&log.key, &log.key.display())?;
+        let old = read_signers(&log.key)?;
         let signed = signed_log(&config, policies.digest(), Some(signed_by(log, old)?))?;
         let time = clock::now();
         let appended = signed.append_log_key(&LogKey {

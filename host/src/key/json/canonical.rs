@@ -8,9 +8,9 @@
 use std::fmt::Write as _;
 
 use super::{KeyFile, KeyOptions, KeyProblems};
-use crate::config::suggest::shown;
 use crate::digest::Digest;
 use crate::key::KeyRecord;
+use crate::shown::shown;
 use crate::timestamp::Timestamp;
 
 /// The highest version: numbers of RFC 8785 are doubles, exact up to here.

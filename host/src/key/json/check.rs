@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::{CheckedKey, KeyFile, KeyOptions, is_grant, lifecycle_named, shared};
 use crate::address::{AddressError, Network};
-use crate::config::suggest::shown;
 use crate::digest::{Digest, DigestError};
 use crate::key::{
     Environment, KeyId, KeyRecord, LABEL_MAX_BYTES, LABELS_MAX, Lifecycle, NETWORKS_MAX,
     OWNER_MAX_BYTES, SCOPE_MAX_BYTES, SCOPES_MAX,
 };
+use crate::shown::shown;
 use crate::timestamp::{Timestamp, TimestampError};
 
 /// The longest text of a network, in bytes: an IPv6 address that ends in an IPv4 one has 45, and a

@@ -7,9 +7,9 @@ use serde::Deserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 
 use super::KeyFile;
-use crate::config::suggest::shown;
 use crate::digest::Digest;
 use crate::key::{Environment, KeyRecord, Lifecycle};
+use crate::shown::shown;
 
 /// `environment` where it is absent.
 pub(super) fn live() -> String {

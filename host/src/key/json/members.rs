@@ -1,6 +1,7 @@
 //! The names of a key's members, and what was probably meant by another name.
 
-use crate::config::suggest::{hint, nearest, shown};
+use crate::config::suggest::{hint, nearest};
+use crate::shown::shown;
 
 /// The members of a key's file form.
 pub(super) const MEMBERS: [&str; 14] = [

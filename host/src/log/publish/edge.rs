@@ -63,8 +63,7 @@ impl Edge {
             count /= width;
             let tile = Tile::new(TileKind::Hashes { level }, count - 1, TILE_WIDTH)?;
             full(tile, &encode_tile(row))?;
-            hash = root(row);
-            row.clear();
+            hash = row.drain(..).collect::<Tree>().root();
         }
         Ok(())
     }
@@ -95,11 +94,4 @@ impl Edge {
         }
         Ok(())
     }
-}
-
-/// The root hash over the hashes of a full tile.
-fn root(hashes: &[Digest]) -> Digest {
-    let mut tree = Tree::new();
-    hashes.iter().for_each(|hash| tree.push(*hash));
-    tree.root()
 }

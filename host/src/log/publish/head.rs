@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
-use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
+use crate::tlog::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::tlog::key::Signer;
 
 /// The file in a log folder.
@@ -99,15 +99,9 @@ pub(super) fn read(
     (origin, signers): (&str, &[Signer]),
     end: u64,
 ) -> Result<Option<SignedCheckpoint>, HeadError> {
-    let tiles = TileReader::new(folder);
-    let bytes = match tiles.read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
-        Err(TileReadError::Missing(_)) if folder.join(CHECKPOINT_FILE).exists() => {
-            return Err(HeadError::Missing);
-        }
-        Err(TileReadError::Missing(_)) => return Ok(None),
-        other => other?,
+    let Some(head) = stored(folder)? else {
+        return Ok(None);
     };
-    let head = SignedCheckpoint::parse(&bytes).map_err(HeadError::Head)?;
     let verifiers = || signers.iter().map(Signer::verifier);
     head.verify(verifiers()).map_err(HeadError::Head)?;
     let checkpoint = head.checkpoint();
@@ -119,7 +113,7 @@ pub(super) fn read(
         return Err(HeadError::Rollback { found: end, signed });
     }
     // What is not a checkpoint of ours was torn by a power cut, and is written again.
-    let shown = tiles.checkpoint().ok();
+    let shown = TileReader::new(folder).checkpoint().ok();
     let shown = shown.filter(|it| it.verify(verifiers()).is_ok());
     if let Some(shown) = shown.map(|it| it.checkpoint().head()) {
         let is_other = shown.size == signed && shown != checkpoint.head();
@@ -131,36 +125,30 @@ pub(super) fn read(
     Ok(Some(head))
 }
 
-/// Refuses a log of fewer entries than were signed, before anything of it is changed.
+/// Refuses a log of fewer entries than were signed, before anything of it is changed. Whose the
+/// signature is, is for [`read`] to say.
 pub(in crate::log) fn check_end(folder: &Path, found: u64) -> Result<(), HeadError> {
-    let head = match TileReader::new(folder).read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
-        Err(TileReadError::Missing(_)) => return Ok(()),
-        other => other?,
-    };
-    // Whose it is, is for later to say.
-    let head = SignedCheckpoint::parse(&head).map_err(HeadError::Head)?;
-    let signed = head.checkpoint().head().size;
-    if found < signed {
-        return Err(HeadError::Rollback { found, signed });
+    match stored(folder)?.map(|head| head.checkpoint().head().size) {
+        Some(signed) if found < signed => Err(HeadError::Rollback { found, signed }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Refuses to go on without a key where a log was signed: its checkpoints would silently end.
 pub(in crate::log) fn check_unsigned(folder: &Path) -> Result<(), HeadError> {
-    let tiles = TileReader::new(folder);
-    match tiles.read(HEAD_FILE, CHECKPOINT_MAX_BYTES) {
-        Err(TileReadError::Missing(_))
-            if fs::exists(folder.join(CHECKPOINT_FILE)).unwrap_or(true) =>
-        {
+    match stored(folder)?.map(|head| head.checkpoint().head().size) {
+        Some(size) => Err(HeadError::NoKey { size }),
+        None => Ok(()),
+    }
+}
+
+/// `head` as it stands there; `None`: nothing was ever signed.
+fn stored(folder: &Path) -> Result<Option<SignedCheckpoint>, HeadError> {
+    match TileReader::new(folder).head() {
+        Ok(None) if fs::exists(folder.join(CHECKPOINT_FILE)).unwrap_or(true) => {
             Err(HeadError::Missing)
         }
-        Err(TileReadError::Missing(_)) => Ok(()),
-        Ok(bytes) => {
-            let head = SignedCheckpoint::parse(&bytes).map_err(HeadError::Head)?;
-            let size = head.checkpoint().head().size;
-            Err(HeadError::NoKey { size })
-        }
-        Err(error) => Err(error.into()),
+        Err(TileReadError::Checkpoint { source, .. }) => Err(HeadError::Head(source)),
+        other => Ok(other?),
     }
 }

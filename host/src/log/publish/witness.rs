@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::super::tiles::{TileReadError, TileReader};
 use super::head::HeadError;
 use crate::tlog::checkpoint::{CheckpointError, SignedCheckpoint};
-use crate::tlog::merkle::consistency_proof;
+use crate::tlog::merkle::{MerkleError, consistency_proof};
+use crate::tlog::note::Signature;
 use crate::tlog::policy::{Policy, Witness};
 use crate::tlog::witness::{AddCheckpoint, Response, WitnessError};
 
@@ -45,7 +46,8 @@ pub(super) struct Asked {
 
 /// What came of asking one.
 enum Answered {
-    Cosigned(SignedCheckpoint),
+    /// What it signed, not verified yet.
+    Cosigned(Vec<Signature>),
     /// It has cosigned a larger tree.
     Larger(u64),
     /// It has cosigned another history.
@@ -95,7 +97,7 @@ impl Asked {
                 .map(|(witness, url)| {
                     let known = cosigned.get(&witness.name).copied().unwrap_or(0);
                     let signed = &*signed;
-                    let ask = move || ask((courier, url), witness, (tiles, signed), known);
+                    let ask = move || ask((courier, url), (tiles, signed), known);
                     (witness, scope.spawn(ask))
                 })
                 .collect();
@@ -109,10 +111,11 @@ impl Asked {
         for (witness, answered) in asked {
             let name = &witness.name;
             let found = match answered {
-                Answered::Cosigned(with) => {
+                Answered::Cosigned(signatures) => {
                     let keys = std::slice::from_ref(&witness.verifier);
-                    if signed.add_cosignatures(with.signatures(), keys).is_ok() {
-                        self.cosigned.insert(name.clone(), size);
+                    match signed.add_cosignatures(&signatures, keys) {
+                        Ok(()) => drop(self.cosigned.insert(name.clone(), size)),
+                        Err(error) => problems.push(not_cosigned(name, &error.into())),
                     }
                     continue;
                 }
@@ -123,7 +126,7 @@ impl Asked {
                 },
                 Answered::Contradicted => HeadError::Contradicted(name.clone()),
                 Answered::Failed(failure) => {
-                    problems.push(format!("the witness `{name}` has not cosigned: {failure}"));
+                    problems.push(not_cosigned(name, &failure));
                     continue;
                 }
             };
@@ -135,10 +138,13 @@ impl Asked {
     }
 }
 
+fn not_cosigned(witness: &str, why: &Failure) -> String {
+    format!("the witness `{witness}` has not cosigned: {why}")
+}
+
 /// Asks one witness to cosign a checkpoint, of which it knows a tree of size `known`.
 fn ask(
     (courier, url): (&dyn Courier, &str),
-    witness: &Witness,
     (tiles, signed): (&TileReader, &SignedCheckpoint),
     mut known: u64,
 ) -> Answered {
@@ -146,14 +152,7 @@ fn ask(
     let url = format!("{}/add-checkpoint", url.trim_end_matches('/'));
     for _ in 0..TRIES_MAX {
         match post((courier, &url), (tiles, signed), known) {
-            Ok(Response::Cosigned(signatures)) => {
-                let mut with = signed.clone();
-                let keys = std::slice::from_ref(&witness.verifier);
-                return match with.add_cosignatures(&signatures, keys) {
-                    Ok(()) => Answered::Cosigned(with),
-                    Err(error) => Answered::Failed(error.into()),
-                };
-            }
+            Ok(Response::Cosigned(signatures)) => return Answered::Cosigned(signatures),
             Ok(Response::Conflict { size: seen }) if seen > size => return Answered::Larger(seen),
             // Of this very size it has another root; later versions of the protocol answer 422.
             Ok(Response::Conflict { size: seen }) if seen == known => {
@@ -186,8 +185,8 @@ fn post(
     Ok(Response::parse(status, &body)?)
 }
 
-impl From<crate::tlog::merkle::MerkleError> for Failure {
-    fn from(error: crate::tlog::merkle::MerkleError) -> Self {
+impl From<MerkleError> for Failure {
+    fn from(error: MerkleError) -> Self {
         Self::Tiles(error.into())
     }
 }

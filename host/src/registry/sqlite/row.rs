@@ -5,9 +5,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, Transaction, params};
 
 use super::{Change, SqliteError};
-use crate::config::suggest::shown;
 use crate::digest::Digest;
 use crate::key::json::CheckedKey;
+use crate::shown::shown;
 
 /// The columns of a key, in the order of [`key_of`]. What is too long to be keyward's is not read.
 macro_rules! columns {
