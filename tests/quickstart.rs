@@ -20,10 +20,10 @@ fn the_readme_shows_real_output() {
             assert!(explained.out.contains(&line), "{line}");
         }
     }
+    let replayed = folder.run(&["replay", "log"]).exit(0);
     let folder = Folder::quickstart();
     folder.run(&["log", "init"]).exit(0);
     folder.run(&["evaluate", "requests.jsonl"]).exit(0);
-    let replayed = folder.run(&["replay", "log"]).exit(0);
     let verified = folder.run(&["log", "verify"]).exit(0);
     for line in shown(&readme, "  signed ") {
         let start = line.split('…').next().unwrap();

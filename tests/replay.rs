@@ -20,7 +20,7 @@ fn forged_folder(change: impl Fn(&mut DecisionRecord)) -> Folder {
         origin: "keyward.example/forged".to_owned(),
         ..LogOptions::default()
     };
-    let log = Log::open(
+    let log = Log::create(
         &folder.file("forged"),
         options,
         time("2026-11-23T10:00:00Z"),

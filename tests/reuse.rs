@@ -85,7 +85,7 @@ fn authorizer(folder: &Path, policies: PolicySet, keys: usize) -> Authorizer {
         policy_set: policies.digest(),
         ..LogOptions::default()
     };
-    let log = Log::open(&folder.join("log"), options, time("2026-11-20T08:00:00Z")).unwrap();
+    let log = Log::create(&folder.join("log"), options, time("2026-11-20T08:00:00Z")).unwrap();
     let registry = MemoryRegistry::new(self::keys(keys)).unwrap();
     let rules = Rules {
         routes: routes("inventory:read"),

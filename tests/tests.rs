@@ -17,6 +17,7 @@ mod hostile;
 mod native;
 mod quickstart;
 mod replay;
+mod retention;
 mod reuse;
 mod same;
 mod semantics;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use keyward::audit::prove::{check, prove};
 use keyward::audit::verify::{Verification, VerifyError, VerifyOptions, verify};
-use keyward::log::{Log, LogOptions, Publishing, TileReader};
+use keyward::log::{Log, LogOptions, Publishing, TileReader, has_begun};
 use keyward::timestamp::Timestamp;
 use keyward::tlog::checkpoint::SignedCheckpoint;
 use keyward::tlog::key::{KeyType, Signer};
@@ -47,7 +47,11 @@ impl Published {
             ..LogOptions::default()
         };
         let now = Timestamp::from_millis(1_795_428_000_000);
-        let log = Log::open(&self.path(), options, now).unwrap();
+        let log = if has_begun(&self.path()).unwrap() {
+            Log::open(&self.path(), options, now).unwrap()
+        } else {
+            Log::create(&self.path(), options, now).unwrap()
+        };
         for number in 1..entries {
             let record = keyward::decision::DecisionRecord {
                 id: keyward::decision::DecisionId(number as u128),

@@ -92,7 +92,7 @@ fn authorizer(folder: &Path, keys: Vec<CheckedKey>, options: ReuseOptions) -> Au
         policy_set: set.digest(),
         ..LogOptions::default()
     };
-    let log = Log::open(folder, options, Timestamp::from_millis(0)).unwrap();
+    let log = Log::create(folder, options, Timestamp::from_millis(0)).unwrap();
     let registry = Box::new(MemoryRegistry::new(keys).unwrap());
     let route = Route {
         methods: vec!["GET".to_owned()],

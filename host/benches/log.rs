@@ -101,7 +101,7 @@ fn log(folder: &Path, durability: Durability) -> Log {
         }),
         ..LogOptions::default()
     };
-    Log::open(folder, options, now()).unwrap()
+    Log::create(folder, options, now()).unwrap()
 }
 
 /// What the disk takes for 350 bytes that outlive a power cut.

@@ -25,6 +25,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::digest::Digest;
+use crate::log::{LogReader, Pruned};
 use crate::policy::ENGINE;
 
 /// API-key governance decided by sandboxed WebAssembly policies
@@ -232,6 +233,15 @@ fn log_folder(named: Option<&Path>, config: &Path) -> Result<PathBuf, Failure> {
         Some(folder) => Ok(folder.to_owned()),
         None => Ok(open::config(config)?.log.path),
     }
+}
+
+/// What a log does not keep any more, for a message; `None`: it keeps everything.
+fn pruned_text(reader: &LogReader) -> Option<String> {
+    let Pruned { record, retention } = reader.pruned().ok()??;
+    Some(format!(
+        "entries under {} are no longer kept, by the policy that is entry {record}",
+        retention.below
+    ))
 }
 
 static VERSION: LazyLock<String> =

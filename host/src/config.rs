@@ -25,6 +25,7 @@ use crate::log::{
 };
 use crate::policy::{Limits, REUSE_MAX_BYTES, ReuseOptions};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
+use crate::timestamp::Timestamp;
 
 use policy::PolicyConfig;
 use problem::{ConfigError, ConfigErrors, Problems};
@@ -41,6 +42,8 @@ pub const POLICIES_MAX: usize = 64;
 pub const POLICY_NAME_MAX_BYTES: usize = 64;
 /// The most parts of a dotted key.
 pub const KEY_PARTS_MAX: usize = 16;
+/// The most days that entries of the log are kept by a policy: a hundred years.
+pub const KEEP_MAX_DAYS: u64 = 36_500;
 /// How deep settings may be nested.
 pub const SETTINGS_DEPTH_MAX: usize = 32;
 
@@ -106,6 +109,27 @@ pub struct LogConfig {
     /// How often a checkpoint is made when there is something new, in ms: 1 to 60,000, by default
     /// 1,000.
     pub checkpoint_interval_ms: u64,
+    /// How long entries are kept; `None`: for ever.
+    pub retention: Option<RetentionConfig>,
+}
+
+/// `[log.retention]`: how long the log's entries are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// How many days: 1 to [`KEEP_MAX_DAYS`].
+    pub keep_days: u64,
+    /// The policy that says so, in its author's words, which the log records.
+    pub policy: Arc<str>,
+}
+
+impl RetentionConfig {
+    /// Entries older than this need not be kept.
+    #[must_use]
+    pub fn before(&self, now: Timestamp) -> Timestamp {
+        let keep_ms = self.keep_days.saturating_mul(24 * 60 * 60 * 1_000);
+        let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
+        Timestamp::from_millis(now.millis().saturating_sub(keep_ms))
+    }
 }
 
 impl Config {
@@ -352,6 +376,8 @@ fn read_log(
     let checkpoint_interval_ms = section.number(CHECKPOINT_INTERVAL, default, problems);
     let durability = section.choice("durability", &DURABILITIES, problems);
     let sync_interval_ms = section.number(SYNC_INTERVAL, 50, problems);
+    let retention = section.section("retention", "[log.retention]", problems);
+    let retention = retention.and_then(|section| read_retention(section, problems));
     section.finish(problems);
     let origin = origin.filter(|origin| {
         let is_sound = is_origin(origin.value);
@@ -370,6 +396,27 @@ fn read_log(
         has_ml_dsa: has_ml_dsa?,
         witnesses: witnesses.map(|file_name| beside(file, file_name.value)),
         checkpoint_interval_ms,
+        retention,
+    })
+}
+
+fn read_retention(
+    mut section: Section<'_, '_>,
+    problems: &mut Problems,
+) -> Option<RetentionConfig> {
+    const KEEP: Bounds = Bounds {
+        key: "keep_days",
+        least: 1,
+        most: KEEP_MAX_DAYS,
+    };
+    let keep_days = section
+        .required("keep_days", problems)
+        .map(|_| section.number(KEEP, KEEP_MAX_DAYS, problems));
+    let policy = section.required_text("policy", problems);
+    section.finish(problems);
+    Some(RetentionConfig {
+        keep_days: keep_days?,
+        policy: policy?.value.into(),
     })
 }
 

@@ -55,7 +55,7 @@
 //!     policy_set: policies.digest(),
 //!     ..LogOptions::default()
 //! };
-//! let log = Log::open(folder.path(), options, now)?;
+//! let log = Log::create(folder.path(), options, now)?;
 //! let authorizer = Authorizer::new(
 //!     Box::new(MemoryRegistry::new(keys)?),
 //!     Rules {

@@ -8,6 +8,7 @@
 //! wal/<first index, 20 digits>.wal     the entries, in segments     segment.rs
 //! blob/sha256/<aa>/<64 hex digits>     what they name by digest     blob.rs
 //! tile/**, checkpoint, head            what others verify           publish.rs, tiles.rs
+//! retention                            what is no longer kept       retention.rs
 //! ```
 //!
 //! # What a receipt promises
@@ -44,13 +45,14 @@ mod outage;
 mod progress;
 mod publish;
 mod reader;
+mod retention;
 mod segment;
 mod storage;
 mod tiles;
 mod writer;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -59,6 +61,7 @@ use crate::decision::DecisionRecord;
 use crate::digest::Digest;
 use crate::timestamp::Timestamp;
 
+use open::Expected;
 use outage::Outages;
 use publish::{Publication, Publisher};
 use storage::{RealStorage, Storage};
@@ -67,8 +70,8 @@ use writer::Writer;
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entries::Entries;
 pub use entry::{
-    Boot, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload,
-    encode_decision_into,
+    Boot, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage,
+    RETENTION_POLICY_MAX_BYTES, Recovery, Reload, Retention, encode_decision_into,
 };
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
@@ -78,6 +81,7 @@ pub use publish::{
     Published, Publishing, Witnesses,
 };
 pub use reader::{LogReadError, LogReader, SEGMENTS_MAX, TornTail};
+pub use retention::{PruneError, Pruned, RETENTION_FILE, prunable};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
 pub use tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
 
@@ -130,6 +134,8 @@ pub struct LogOptions {
 /// A log folder, open for writing. Shared by all threads that append; dropping it closes it.
 #[derive(Debug)]
 pub struct Log {
+    storage: Arc<dyn Storage>,
+    folder: PathBuf,
     writer: Arc<Writer>,
     durability: Durability,
     sync_thread: Option<JoinHandle<()>>,
@@ -139,14 +145,26 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens a log folder for writing, or makes one, and appends the boot record. An end that was
-    /// torn off is dropped, which is recorded too.
+    /// Begins a log in a folder that is new or empty, and appends the boot record.
     ///
     /// # Errors
-    /// [`LogError`] when another process has it, when the options do not fit the log or are out of
-    /// bounds, when what is there does not add up, and when the boot record cannot be made durable.
+    /// [`LogError`] when there is a log or anything else in the folder ([`has_begun`] tells), when
+    /// the options are out of bounds, and when the boot record cannot be made durable.
+    pub fn create(folder: &Path, options: LogOptions, now: Timestamp) -> Result<Self, LogError> {
+        let storage = Arc::new(RealStorage);
+        Self::open_on(storage, folder, (options, Expected::Nothing), now)
+    }
+
+    /// Opens the log in a folder for writing, and appends the boot record. An end that was torn off
+    /// is dropped, which is recorded too.
+    ///
+    /// # Errors
+    /// [`LogError`] when there is none, when another process has it, when the options do not fit
+    /// the log or are out of bounds, when what is there does not add up, and when the boot record
+    /// cannot be made durable.
     pub fn open(folder: &Path, options: LogOptions, now: Timestamp) -> Result<Self, LogError> {
-        Self::open_on(Arc::new(RealStorage), folder, (options, now))
+        let storage = Arc::new(RealStorage);
+        Self::open_on(storage, folder, (options, Expected::Log), now)
     }
 
     /// Appends a decision and waits for what [`LogOptions::durability`] says. When decisions before
@@ -184,6 +202,46 @@ impl Log {
     /// [`AppendError`] when the log has not taken it; no other key may then sign.
     pub fn append_log_key(&self, log_key: &LogKey) -> Result<Receipt, AppendError> {
         self.append_durable(&Entry::LogKey(log_key.clone()).encode())
+    }
+
+    /// Prunes the entries that are older than `before`, by a policy in its author's words of 1 to
+    /// [`RETENTION_POLICY_MAX_BYTES`]: records that, waits at most ten seconds for the checkpoint
+    /// that signs the record, and deletes them. `None`: there is nothing that can be pruned.
+    ///
+    /// Entries are pruned in bundles of 256. The last of them can stay in a segment until 256 more
+    /// entries are signed; nothing reads them there.
+    ///
+    /// # Errors
+    /// [`PruneError`]; what was not deleted is by the next attempt.
+    pub fn prune(
+        &self,
+        (before, policy): (Timestamp, &str),
+        now: Timestamp,
+    ) -> Result<Option<Pruned>, PruneError> {
+        let tiles = TileReader::new(&self.folder);
+        let pruned = tiles.pruned().map_err(LogReadError::from)?;
+        let kept_from = pruned.map_or(0, |it| it.retention.below);
+        let below = prunable(&self.folder, before)?;
+        if below <= kept_from {
+            retention::delete_bundles(&self.folder, kept_from)?;
+            return Ok(None);
+        }
+        let policy = policy.to_owned();
+        let retention = Retention {
+            time: now,
+            below,
+            before,
+            policy,
+        };
+        // What is pruned is not to stay with what is kept.
+        self.writer.begin_segment()?;
+        let receipt = self.append_durable(&Entry::Retention(retention.clone()).encode())?;
+        let record = receipt.index();
+        let signed = self.publication.wait_signed(record);
+        signed.map_err(PruneError::Unsigned)?;
+        retention::note(&*self.storage, &self.folder, record)?;
+        retention::delete_bundles(&self.folder, below)?;
+        Ok(Some(Pruned { record, retention }))
     }
 
     /// Writes a blob of at most [`BLOB_MAX_BYTES`] unless the log has it. It is durable no later
@@ -238,18 +296,22 @@ impl Log {
         self.writer.append(payload, Durability::Durable)
     }
 
-    /// [`Log::open`] on any storage.
+    /// [`Log::create`] or [`Log::open`], on any storage.
     fn open_on(
         storage: Arc<dyn Storage>,
         folder: &Path,
-        (options, now): (LogOptions, Timestamp),
+        (options, expected): (LogOptions, Expected),
+        now: Timestamp,
     ) -> Result<Self, LogError> {
-        let (writer, publisher) = open::open(storage, folder, &options, now)?;
+        let (writer, publisher) =
+            open::open(Arc::clone(&storage), folder, (&options, expected), now)?;
         let writer = Arc::new(writer);
         let interval = Duration::from_millis(options.sync_interval_ms);
         let shared = Arc::clone(&writer);
         let syncs = move || shared.run_syncs(interval);
         let mut log = Self {
+            storage,
+            folder: folder.to_owned(),
             sync_thread: Some(spawn("sync", syncs)?),
             writer,
             durability: options.durability,

@@ -8,7 +8,6 @@ use crate::tlog::checkpoint::SignedCheckpoint;
 use crate::tlog::merkle::{inclusion_proof, leaf_hash};
 use crate::tlog::policy::{Accepted, Policy};
 use crate::tlog::proof::{Proof, ProofError};
-use crate::tlog::tile::{TILE_WIDTH, Tile};
 
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +26,19 @@ pub enum ProveError {
     /// The proof cannot be made.
     #[error(transparent)]
     Proof(#[from] ProofError),
+    /// The entry is no longer kept.
+    #[error(
+        "entry {index} is no longer kept: entries below {below} were pruned by a written policy, \
+         which is entry {record}"
+    )]
+    Pruned {
+        /// The index that was asked for.
+        index: u64,
+        /// Below which index entries are not kept.
+        below: u64,
+        /// The entry that says so.
+        record: u64,
+    },
     /// A published file cannot be used.
     #[error(transparent)]
     Read(#[from] TileReadError),
@@ -44,7 +56,15 @@ pub fn prove(folder: &Path, index: u64) -> Result<Proof, ProveError> {
     if index >= size {
         return Err(ProveError::NotSigned { index, size });
     }
-    let entry = entry(&tiles, index, size)?;
+    if let Some(pruned) = tiles.pruned()?.filter(|it| index < it.retention.below) {
+        let (below, record) = (pruned.retention.below, pruned.record);
+        return Err(ProveError::Pruned {
+            index,
+            below,
+            record,
+        });
+    }
+    let entry = tiles.entry(index, size)?;
     let hashes = inclusion_proof(index, size, |level, index| tiles.node(level, index, size))?;
     Ok(Proof::new(index, hashes, checkpoint)?.with_extra(entry)?)
 }
@@ -55,23 +75,6 @@ pub fn prove(folder: &Path, index: u64) -> Result<Proof, ProveError> {
 /// [`ProofError`] when the proof does not hold.
 pub fn check<'p>(proof: &Proof, policy: &'p Policy) -> Result<Accepted<'p>, ProofError> {
     proof.verify(&leaf_hash(proof.extra()), policy)
-}
-
-/// The entry at an index of a log, below the size of its checkpoint.
-fn entry(tiles: &TileReader, index: u64, size: u64) -> Result<Vec<u8>, ProveError> {
-    let tile = Tile::bundle_of(index, size).map_err(|source| TileReadError::Tile {
-        path: "tile/entries".to_owned(),
-        source,
-    })?;
-    let mut place = tile.index() * u64::from(TILE_WIDTH);
-    let mut found = Vec::new();
-    tiles.bundle(tile, |entry| {
-        if place == index {
-            entry.clone_into(&mut found);
-        }
-        place += 1;
-    })?;
-    Ok(found)
 }
 
 /// The last checkpoint of a log folder, or of a copy of it, and whose signatures satisfy a policy.

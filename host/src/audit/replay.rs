@@ -94,7 +94,8 @@ impl Iterator for Replay<'_> {
                     | Entry::LogKey(_)
                     | Entry::Outage(_)
                     | Entry::Recovery(_)
-                    | Entry::Reload(_),
+                    | Entry::Reload(_)
+                    | Entry::Retention(_),
                 ) => {}
                 Err(error) => return Some(Err(AuditError::Entry { index, error })),
             }

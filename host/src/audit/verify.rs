@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::digest::Digest;
-use crate::log::{LogReadError, LogReader, TileReadError, TileReader};
+use crate::log::{LogReadError, LogReader, Pruned, TileReadError, TileReader};
 use crate::tlog::checkpoint::SignedCheckpoint;
-use crate::tlog::merkle::{MerkleError, Tree, TreeHead, leaf_hash};
+use crate::tlog::merkle::{
+    MerkleError, Tree, TreeHead, inclusion_proof, leaf_hash, verify_inclusion,
+};
 use crate::tlog::policy::{Policy, RejectError};
 use crate::tlog::tile::{NodePlace, TILE_WIDTH, Tile, TileError, TileKind, tiles_between};
 
@@ -53,6 +55,9 @@ pub struct Verification {
     pub checkpoint: SignedCheckpoint,
     /// Which entries were hashed.
     pub entries: Range<u64>,
+    /// What is no longer kept, by a written policy that is in the log; of these entries the hashes
+    /// were verified. `None`: everything is kept.
+    pub pruned: Option<Pruned>,
     /// Entries in the segments that no checkpoint signs yet; `None`: there are no segments, as in
     /// a copy of what is published.
     pub unsigned: Option<u64>,
@@ -103,6 +108,8 @@ pub fn verify(folder: &Path, options: &VerifyOptions<'_>) -> Result<Verification
         }
     };
     let problems = Problems::default();
+    let pruned = pruned(&tiles, head, &problems);
+    let kept_from = pruned.as_ref().map_or(0, |it| it.retention.below);
     let first = since.map_or(0, |since| since.size - since.size % WIDTH);
     let mut entries = first..head.size;
     if since.is_some_and(|since| since.size > head.size) {
@@ -110,17 +117,55 @@ pub fn verify(folder: &Path, options: &VerifyOptions<'_>) -> Result<Verification
         let what = "the log is shorter than the checkpoint to begin at: it was rolled back";
         problems.add(head.size..since.map_or(0, |since| since.size), what);
     } else {
-        let bundles = hash_bundles(&tiles, (entries.clone(), head.size), options, &problems);
+        let bundles = Bundles {
+            tiles: &tiles,
+            size: head.size,
+            kept_from,
+            problems: &problems,
+        };
+        let bundles = bundles.hash(entries.clone(), options);
         check_levels(&tiles, (&bundles, head.size), &problems);
         check_root(&tiles, (&bundles, since, head), &problems);
     }
-    let unsigned = check_segments(folder, (&tiles, entries.clone(), head.size), &problems);
+    let kept = entries.start.max(kept_from)..entries.end;
+    let unsigned = check_segments(folder, (&tiles, kept, head.size), &problems);
     Ok(Verification {
         checkpoint,
         entries,
+        pruned,
         unsigned,
         problems: problems.finish(),
     })
+}
+
+/// What is no longer kept, if the entry that says so is one that is signed.
+fn pruned(tiles: &TileReader, head: TreeHead, problems: &Problems) -> Option<Pruned> {
+    let pruned = match tiles.pruned() {
+        Ok(pruned) => pruned?,
+        Err(error) => {
+            problems.add(0..head.size, &error.to_string());
+            return None;
+        }
+    };
+    let record = pruned.record;
+    let is_signed = || -> Result<bool, VerifyError> {
+        let leaf = leaf_hash(&tiles.entry(record, head.size)?);
+        let node = |level, index| Ok::<_, VerifyError>(tiles.node(level, index, head.size)?);
+        let proof = inclusion_proof(record, head.size, node)?;
+        Ok(verify_inclusion(&leaf, record, &proof, &head).is_ok())
+    };
+    match is_signed() {
+        Ok(true) => Some(pruned),
+        Ok(false) => {
+            let what = "what says that older entries are no longer kept is not what was signed";
+            problems.add(record..record.saturating_add(1), what);
+            None
+        }
+        Err(error) => {
+            problems.add(record..record.saturating_add(1), &error.to_string());
+            None
+        }
+    }
 }
 
 /// The roots of the full bundles of a range of entries, and the leaves of the one that is not full.
@@ -130,109 +175,123 @@ struct Hashed {
     rest: Vec<Digest>,
 }
 
-/// Hashes all entries of a range, which begins with a bundle, and compares them with the lowest
-/// hash tiles.
-fn hash_bundles(
-    tiles: &TileReader,
-    (range, size): (Range<u64>, u64),
-    options: &VerifyOptions<'_>,
-    problems: &Problems,
-) -> Hashed {
-    let bundles = range.start / WIDTH..range.end.div_ceil(WIDTH);
-    let done = AtomicU64::new(0);
-    // Nothing is set aside for the size that is claimed: only what is read counts.
-    let hash = |bundles: Range<u64>| -> Vec<(Tile, Vec<Digest>)> {
-        let mut hashed = Vec::new();
-        let all = tiles_between(bundles.start * WIDTH, size);
-        for tile in all.take_while(|tile| tile.kind() == TileKind::Entries) {
-            if tile.index() >= bundles.end || problems.is_full() {
-                break;
-            }
-            let leaves = hash_bundle(tiles, (tile, size), problems);
-            let count = u64::from(tile.width());
-            (options.progress)(done.fetch_add(count, Ordering::Relaxed) + count);
-            let is_full = tile.width() == TILE_WIDTH;
-            hashed.push((
-                tile,
-                if is_full {
-                    vec![root_of(&leaves)]
-                } else {
-                    leaves
-                },
-            ));
-        }
-        hashed
-    };
-    let threads = u64::try_from(options.threads.clamp(1, THREADS_MAX)).unwrap_or(1);
-    let share = (bundles.end - bundles.start).div_ceil(threads).max(1);
-    let hashed: Vec<_> = std::thread::scope(|scope| {
-        let started: Vec<_> = (0..threads)
-            .map(|thread| {
-                let from = bundles.start.saturating_add(share.saturating_mul(thread));
-                let to = from.saturating_add(share).min(bundles.end);
-                scope.spawn(move || hash(from.min(to)..to))
-            })
-            .collect();
-        let ended = started.into_iter().map(|it| it.join().unwrap_or_default());
-        ended.flatten().collect()
-    });
-    let mut all = Hashed {
-        first_bundle: range.start / WIDTH,
-        roots: Vec::new(),
-        rest: Vec::new(),
-    };
-    for (tile, hashes) in hashed {
-        if tile.width() == TILE_WIDTH {
-            all.roots.extend(hashes);
-        } else {
-            all.rest = hashes;
-        }
-    }
-    all
+/// The entries of a log, and their lowest hash tiles.
+#[derive(Clone, Copy)]
+struct Bundles<'a> {
+    tiles: &'a TileReader,
+    size: u64,
+    /// Below this index there are no entries, only their hashes.
+    kept_from: u64,
+    problems: &'a Problems,
 }
 
-/// The leaf hashes of a bundle's entries, or what the hash tile says where they cannot be read.
-fn hash_bundle(tiles: &TileReader, (tile, size): (Tile, u64), problems: &Problems) -> Vec<Digest> {
-    let width = tile.width();
-    let first = tile.index() * WIDTH;
-    let all = first..first + u64::from(width);
-    let mut leaves = Vec::with_capacity(usize::from(width));
-    let read = tiles.bundle(tile, |entry| leaves.push(leaf_hash(entry)));
-    let level_0 = Tile::new(TileKind::Hashes { level: 0 }, tile.index(), width);
-    let signed = match level_0
-        .map_err(VerifyError::from)
-        .and_then(|it| Ok(tiles.hashes(it)?))
-    {
-        Ok(signed) => signed,
-        Err(error) => {
-            problems.add(all.clone(), &error.to_string());
-            Vec::new()
+impl Bundles<'_> {
+    /// Hashes all entries of a range, which begins with a bundle, and compares them with the lowest
+    /// hash tiles.
+    fn hash(self, range: Range<u64>, options: &VerifyOptions<'_>) -> Hashed {
+        let bundles = range.start / WIDTH..range.end.div_ceil(WIDTH);
+        let done = AtomicU64::new(0);
+        // Nothing is set aside for the size that is claimed: only what is read counts.
+        let hash = |bundles: Range<u64>| -> Vec<(Tile, Vec<Digest>)> {
+            let mut hashed = Vec::new();
+            let all = tiles_between(bundles.start * WIDTH, self.size);
+            for tile in all.take_while(|tile| tile.kind() == TileKind::Entries) {
+                if tile.index() >= bundles.end || self.problems.is_full() {
+                    break;
+                }
+                let leaves = self.hash_one(tile);
+                let count = u64::from(tile.width());
+                (options.progress)(done.fetch_add(count, Ordering::Relaxed) + count);
+                let is_full = tile.width() == TILE_WIDTH;
+                hashed.push((
+                    tile,
+                    if is_full {
+                        vec![root_of(&leaves)]
+                    } else {
+                        leaves
+                    },
+                ));
+            }
+            hashed
+        };
+        let threads = u64::try_from(options.threads.clamp(1, THREADS_MAX)).unwrap_or(1);
+        let share = (bundles.end - bundles.start).div_ceil(threads).max(1);
+        let hashed: Vec<_> = std::thread::scope(|scope| {
+            let started: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let from = bundles.start.saturating_add(share.saturating_mul(thread));
+                    let to = from.saturating_add(share).min(bundles.end);
+                    scope.spawn(move || hash(from.min(to)..to))
+                })
+                .collect();
+            let ended = started.into_iter().map(|it| it.join().unwrap_or_default());
+            ended.flatten().collect()
+        });
+        let mut all = Hashed {
+            first_bundle: range.start / WIDTH,
+            roots: Vec::new(),
+            rest: Vec::new(),
+        };
+        for (tile, hashes) in hashed {
+            if tile.width() == TILE_WIDTH {
+                all.roots.extend(hashes);
+            } else {
+                all.rest = hashes;
+            }
         }
-    };
-    if let Err(error) = read {
-        problems.add(all, &error.to_string());
-        return signed;
+        all
     }
-    if signed.is_empty() || signed == leaves {
-        return leaves;
+
+    /// The leaf hashes of a bundle's entries, or what the hash tile says where they cannot be read
+    /// or are no longer kept.
+    fn hash_one(self, tile: Tile) -> Vec<Digest> {
+        let width = tile.width();
+        let first = tile.index() * WIDTH;
+        let all = first..first + u64::from(width);
+        let level_0 = Tile::new(TileKind::Hashes { level: 0 }, tile.index(), width);
+        let signed = match level_0
+            .map_err(VerifyError::from)
+            .and_then(|it| Ok(self.tiles.hashes(it)?))
+        {
+            Ok(signed) => signed,
+            Err(error) => {
+                self.problems.add(all.clone(), &error.to_string());
+                Vec::new()
+            }
+        };
+        if all.end <= self.kept_from {
+            return signed;
+        }
+        let mut leaves = Vec::with_capacity(usize::from(width));
+        let read = self
+            .tiles
+            .bundle(tile, |entry| leaves.push(leaf_hash(entry)));
+        if let Err(error) = read {
+            self.problems.add(all, &error.to_string());
+            return signed;
+        }
+        if signed.is_empty() || signed == leaves {
+            return leaves;
+        }
+        // Which of the two is wrong, a level above tells.
+        let is_tile_right = width == TILE_WIDTH
+            && self
+                .tiles
+                .node(8, tile.index(), self.size)
+                .is_ok_and(|node| node == root_of(&signed));
+        let pairs = (first..).zip(leaves.iter().zip(&signed));
+        let mut differing = pairs.filter(|(_, (leaf, signed))| leaf != signed);
+        let from = differing.next().map_or(first, |(index, _)| index);
+        let to = differing.last().map_or(from, |(index, _)| index);
+        let what = if is_tile_right {
+            format!("`{tile}` has other entries than were signed")
+        } else {
+            format!("`{tile}` and its hash tile do not fit each other")
+        };
+        self.problems.add(from..to.saturating_add(1), &what);
+        // What is right goes on upwards, so that one change is one problem.
+        if is_tile_right { signed } else { leaves }
     }
-    // Which of the two is wrong, a level above tells.
-    let is_tile_right = width == TILE_WIDTH
-        && tiles
-            .node(8, tile.index(), size)
-            .is_ok_and(|node| node == root_of(&signed));
-    let pairs = (first..).zip(leaves.iter().zip(&signed));
-    let mut differing = pairs.filter(|(_, (leaf, signed))| leaf != signed);
-    let from = differing.next().map_or(first, |(index, _)| index);
-    let to = differing.last().map_or(from, |(index, _)| index);
-    let what = if is_tile_right {
-        format!("`{tile}` has other entries than were signed")
-    } else {
-        format!("`{tile}` and its hash tile do not fit each other")
-    };
-    problems.add(from..to.saturating_add(1), &what);
-    // What is right goes on upwards, so that one change is one problem.
-    if is_tile_right { signed } else { leaves }
 }
 
 /// Compares the hash tiles above the lowest with what the entries lead to.
@@ -333,9 +392,9 @@ fn check_segments(
             return None;
         }
     };
-    let mut next = reader.first_segment()?;
+    let mut next = reader.first_segment()?.max(range.start);
     let mut hashes: (u64, Vec<Digest>) = (u64::MAX, Vec::new());
-    for entry in reader.segment_entries() {
+    for entry in reader.segment_entries(range.start) {
         let (index, bytes) = match entry {
             Ok(entry) => entry,
             Err(error) => {

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::{Failure, Status, open, print};
 use crate::config::{Config, ConfigParts, LogConfig};
-use crate::log::{LogReader, has_begun};
+use crate::log::{LogError, LogReader, has_begun};
 use crate::policy::PolicySet;
 
 /// Runs the command. What stands in the file and what it names are checked alike: a mistake in one
@@ -56,6 +56,9 @@ fn log_problem(config: &LogConfig) -> Option<String> {
     let problem = |text: String| Some(format!("log folder `{folder}`: {text}"));
     match has_begun(&config.path) {
         Err(error) => return problem(format!("{:#}", anyhow::Error::new(error))),
+        Ok(false) if config.key.exists() => {
+            return problem(LogError::NotBegun.to_string());
+        }
         Ok(false) => return None, // It will be made.
         Ok(true) => {}
     }

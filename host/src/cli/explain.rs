@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 
 use super::output::{FAINT, NOTE, clip, effect_style};
-use super::{Failure, Status, log_folder, print, say};
+use super::{Failure, Status, log_folder, print, pruned_text, say};
 use crate::audit::explain::{Explanation, PolicyExplanation, explain};
 use crate::audit::find_decision;
 use crate::decision::{DecisionId, DecisionRecord};
@@ -53,9 +53,10 @@ pub(super) fn run(config: &Path, args: &ExplainArgs) -> Result<Status, Failure> 
     }
     let (index, record) = found.ok_or_else(|| {
         Failure::usage(anyhow!(
-            "the log folder `{}` has no decision, and no decision of a request, `{}`",
+            "the log folder `{}` has no decision, and no decision of a request, `{}`{}",
             folder.display(),
-            args.wanted
+            args.wanted,
+            pruned_text(&reader).map_or_else(String::new, |it| format!("; {it}"))
         ))
     })?;
     let explanation = explain(&reader, &record);

@@ -4,6 +4,7 @@ mod cat;
 mod check_proof;
 mod init;
 mod prove;
+mod prune;
 mod rotate_key;
 mod verify;
 
@@ -25,7 +26,7 @@ use crate::tlog::policy::{Accepted, Policy};
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub(super) enum LogCommand {
-    /// Make the key that signs the log's checkpoints, and the policy file for those who check them
+    /// Create a signed log: the key for its checkpoints, and the policy file for who checks them
     #[command(after_help = init::EXAMPLES)]
     Init,
     /// Hash every entry, and compare with what the last checkpoint signs
@@ -43,6 +44,9 @@ pub(super) enum LogCommand {
     /// Replace the key that signs the log, with the old one vouching for the new
     #[command(after_help = rotate_key::EXAMPLES)]
     RotateKey,
+    /// Delete old entries, by the written policy of the configuration; their hashes stay
+    #[command(after_help = prune::EXAMPLES)]
+    Prune(prune::PruneArgs),
     /// Show the entries as JSON Lines
     #[command(after_help = cat::EXAMPLES)]
     Cat(cat::CatArgs),
@@ -90,6 +94,7 @@ pub(super) fn run(config: &Path, command: &LogCommand) -> Result<Status, Failure
         LogCommand::Prove(args) => prove::run(config, args),
         LogCommand::CheckProof(args) => check_proof::run(config, args),
         LogCommand::RotateKey => rotate_key::run(config),
+        LogCommand::Prune(args) => prune::run(config, args),
         LogCommand::Cat(args) => cat::run(config, args),
     }
 }
@@ -130,7 +135,7 @@ impl PolicyFile {
 }
 
 /// Where the policy file of a log is: beside its key.
-fn policy_path(key: &Path) -> PathBuf {
+pub(super) fn policy_path(key: &Path) -> PathBuf {
     key.with_extension("policy")
 }
 

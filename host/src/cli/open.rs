@@ -18,7 +18,9 @@ use crate::digest::Digest;
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
 };
-use crate::log::{KeyFileError, Log, LogOptions, Publishing, Witnesses, read_key_file};
+use crate::log::{
+    KeyFileError, Log, LogError, LogOptions, Publishing, Witnesses, has_begun, read_key_file,
+};
 use crate::policy::{
     ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
 };
@@ -226,7 +228,7 @@ fn bad_keys(path: &Path, problems: &LineProblems) -> Failure {
 }
 
 /// Who signs the log's checkpoints: nobody where the key file is neither named nor there.
-fn publishing(config: &LogConfig) -> Result<Option<Publishing>, Failure> {
+pub(super) fn publishing(config: &LogConfig) -> Result<Option<Publishing>, Failure> {
     let is_absent = std::fs::symlink_metadata(&config.key)
         .is_err_and(|error| error.kind() == ErrorKind::NotFound);
     if !config.is_key_required && is_absent {
@@ -323,13 +325,66 @@ fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
     signed_log(config, policy_set, publishing(&config.log)?)
 }
 
-/// Opens the log of a configuration, signed by any keys.
+/// Opens the log of a configuration, signed by any keys. One that nobody signs is created by who
+/// first writes it; the folder of one that is signed can only have been lost.
 pub(super) fn signed_log(
     config: &Config,
     policy_set: Digest,
     publishing: Option<Publishing>,
 ) -> Result<Log, Failure> {
-    let options = LogOptions {
+    let options = options(config, policy_set, publishing);
+    let (path, now) = (&config.log.path, clock::now());
+    let is_signed = options.publishing.is_some();
+    let opened = has_begun(path).and_then(|has_begun| match (has_begun, is_signed) {
+        (true, _) => Log::open(path, options, now),
+        (false, false) => Log::create(path, options, now),
+        (false, true) => Err(LogError::NotBegun),
+    });
+    opened
+        .with_context(|| format!("log folder `{}`", path.display()))
+        .map_err(|error| match error.downcast_ref() {
+            Some(LogError::NotBegun) => Failure::storage(anyhow!(
+                "{error:#}; its key `{}` is there, and `keyward log init`, which makes the key, also \
+                 creates the log: to begin another one, move `{}` and `{}` away and give it \
+                 another `origin`",
+                config.log.key.display(),
+                config.log.key.display(),
+                super::log::policy_path(&config.log.key).display(),
+            )),
+            _ => Failure::Storage(error),
+        })
+}
+
+/// The digest of the policy set of a configuration, for the boot record of a command that decides
+/// nothing.
+pub(super) fn policy_set(config: &Config) -> Result<Digest, Failure> {
+    let engine = engine().map_err(Failure::usage)?;
+    let policies = policies(&config.policies, &engine)
+        .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
+    Ok(policies.digest())
+}
+
+/// Creates the log of a configuration, signed, unless it has begun.
+pub(super) fn create_log(config: &Config, signers: Vec<Signer>) -> Result<(), Failure> {
+    let path = &config.log.path;
+    let context = || format!("log folder `{}`", path.display());
+    if has_begun(path)
+        .with_context(context)
+        .map_err(Failure::Storage)?
+    {
+        return Ok(());
+    }
+    let publishing = Some(signed_by(&config.log, signers)?);
+    let options = options(config, policy_set(config)?, publishing);
+    let log = Log::create(path, options, clock::now());
+    let closed = log.with_context(context).map_err(Failure::Storage)?.close();
+    closed.problem.map_or(Ok(()), |problem| {
+        Err(Failure::storage(anyhow!("{}: {problem}", context())))
+    })
+}
+
+fn options(config: &Config, policy_set: Digest, publishing: Option<Publishing>) -> LogOptions {
+    LogOptions {
         origin: config.log.origin.to_string(),
         durability: config.log.durability,
         sync_interval_ms: config.log.sync_interval_ms,
@@ -338,8 +393,5 @@ pub(super) fn signed_log(
         policy_set,
         publishing,
         ..LogOptions::default()
-    };
-    Log::open(&config.log.path, options, clock::now())
-        .with_context(|| format!("log folder `{}`", config.log.path.display()))
-        .map_err(Failure::Storage)
+    }
 }

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use serde::Serialize;
 
 use super::output::{ALLOW, DENY, NOTE, clip};
-use super::{Failure, Status, log_folder, open, say};
+use super::{Failure, Status, log_folder, open, pruned_text, say};
 use crate::audit::replay::{Difference, Finding, Replay, Replayed};
 use crate::log::LogReader;
 
@@ -93,6 +93,9 @@ pub(super) fn run(config: &Path, args: &ReplayArgs) -> Result<Status, Failure> {
         }
     }
     closed = closed || is_closed(out.flush())?;
+    if let Some(pruned) = pruned_text(&reader) {
+        say(format_args!("not replayed: {pruned}"));
+    }
     if let Some(tail) = reader.torn_tail() {
         say(format_args!(
             "the last {} bytes of the log are torn or damaged: an unfinished record, or more",

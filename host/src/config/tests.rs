@@ -59,6 +59,7 @@ fn the_least_file_has_every_default() {
         has_ml_dsa: true,
         witnesses: None,
         checkpoint_interval_ms: 1_000,
+        retention: None,
     };
     assert_eq!(config.log, log);
     assert!(config.routes.is_empty());

@@ -7,16 +7,16 @@ use std::path::PathBuf;
 
 use super::reader::{End, LogReadError, LogReader, TornTail, list, open_segment, segment_path};
 use super::segment::{Scan, SegmentError, Tail};
-use super::tiles::{TileReadError, TileReader};
-use crate::tlog::checkpoint::SignedCheckpoint;
+use super::tiles::TileReader;
 use crate::tlog::tile::{TILE_WIDTH, Tile};
 
 /// The entries of a log in order, read with one buffer; ends after the first error.
 #[derive(Debug)]
 pub struct Entries<'a> {
     reader: &'a LogReader,
-    /// Whether to begin with the first segment that is there.
-    skips_dropped: bool,
+    from: From,
+    /// The first entry that is handed on.
+    first_index: u64,
     /// The first indexes of the segments to come, the last one first; `None` before the first
     /// entry.
     segments: Option<Vec<u64>>,
@@ -24,6 +24,15 @@ pub struct Entries<'a> {
     next_index: u64,
     published: u64,
     has_failed: bool,
+}
+
+/// Where to begin.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum From {
+    /// With the first entry that is kept.
+    Kept,
+    /// With this one, or the first behind it that is in a segment.
+    Segments(u64),
 }
 
 /// What is being read.
@@ -40,10 +49,11 @@ enum Current {
 }
 
 impl<'a> Entries<'a> {
-    pub(super) const fn new(reader: &'a LogReader, skips_dropped: bool) -> Self {
+    pub(super) const fn new(reader: &'a LogReader, from: From) -> Self {
         Self {
             reader,
-            skips_dropped,
+            from,
+            first_index: 0,
             segments: None,
             current: None,
             next_index: 0,
@@ -82,10 +92,11 @@ impl<'a> Entries<'a> {
                     };
                     let index = scan.next_entry().map_err(failed)?;
                     self.next_index = scan.next_index();
-                    if index.is_some() {
-                        return Ok(index);
+                    match index {
+                        Some(index) if index < self.first_index => continue,
+                        Some(index) => return Ok(Some(index)),
+                        None => self.end_segment()?,
                     }
-                    self.end_segment()?;
                 }
                 Some(Current::Bundle { entry, rest }) => {
                     if let Some(next) = rest.next() {
@@ -118,10 +129,23 @@ impl<'a> Entries<'a> {
             Err(LogReadError::NotALog) => Vec::new(),
             other => other?,
         };
+        let (first_index, is_in_bundles) = match self.from {
+            From::Kept => {
+                let pruned = TileReader::new(self.reader.folder()).pruned()?;
+                (pruned.map_or(0, |it| it.retention.below), true)
+            }
+            From::Segments(index) => (index, false),
+        };
+        // The last segment that begins no later has the first entry, unless it is in the bundles.
+        let later = segments.partition_point(|first| *first <= first_index);
+        segments.drain(..later.saturating_sub(1));
         segments.reverse();
-        if self.skips_dropped {
-            self.next_index = segments.last().copied().unwrap_or(0);
-        }
+        let first_segment = segments.last().copied();
+        self.first_index = first_index;
+        self.next_index = match first_segment {
+            Some(segment) if segment <= first_index || !is_in_bundles => segment,
+            _ => first_index,
+        };
         self.segments = Some(segments);
         Ok(())
     }
@@ -164,6 +188,7 @@ impl<'a> Entries<'a> {
                 segments.reverse();
                 let next = segments.last().copied();
                 self.segments = Some(segments);
+                self.next_index = self.next_index.max(self.first_index);
                 let missing = LogReadError::MissingSegment { index: first_index };
                 return self.open_bundle(next.ok_or(missing)?);
             }
@@ -211,19 +236,10 @@ impl<'a> Entries<'a> {
         Ok(true)
     }
 
-    /// How many entries are published, as far as that was known when at least `wanted` were. A
-    /// power cut can take `checkpoint`; a log has `head` too, which is durable before a segment is
-    /// dropped.
+    /// How many entries are published, as far as that was known when at least `wanted` were.
     fn published_size(&mut self, wanted: u64) -> Result<u64, LogReadError> {
         if self.published < wanted {
-            let tiles = TileReader::new(self.reader.folder());
-            let size = |it: SignedCheckpoint| it.checkpoint().head().size;
-            let head = tiles.head().ok().flatten().map(size);
-            self.published = match (head, tiles.checkpoint().map(size)) {
-                (Some(head), shown) => head.max(shown.unwrap_or(0)),
-                (None, Err(TileReadError::NoCheckpoint)) => 0,
-                (None, shown) => shown?,
-            };
+            self.published = TileReader::new(self.reader.folder()).size()?;
         }
         Ok(self.published)
     }

@@ -38,6 +38,8 @@ pub enum Entry {
     Outage(Outage),
     /// A running host has changed what it decides by.
     Reload(Reload),
+    /// Old entries are no longer kept.
+    Retention(Retention),
 }
 
 /// A host has started to write; what an auditor has to know about the entries up to the next boot.
@@ -111,6 +113,23 @@ pub struct Reload {
     pub policy_set: Digest,
 }
 
+/// Old entries are no longer kept, by a written policy. Their leaf hashes are, so that the log is
+/// still the one that was signed and every proof that was given still holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// When.
+    pub time: Timestamp,
+    /// Entries below this index are no longer kept: a multiple of 256.
+    pub below: u64,
+    /// All of them are older than this.
+    pub before: Timestamp,
+    /// The policy that says so, in its author's words: 1 to [`RETENTION_POLICY_MAX_BYTES`].
+    pub policy: String,
+}
+
+/// The most bytes of a retention policy in its author's words.
+pub const RETENTION_POLICY_MAX_BYTES: usize = 4_096;
+
 /// Why some bytes are not an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -161,8 +180,23 @@ impl Entry {
             Self::LogKey(log_key) => encode::log_key(log_key, &mut bytes),
             Self::Outage(outage) => encode::outage(outage, &mut bytes),
             Self::Reload(reload) => encode::reload(reload, &mut bytes),
+            Self::Retention(retention) => encode::retention(retention, &mut bytes),
         }
         bytes
+    }
+
+    /// Its time; the latest, where it tells of several.
+    #[must_use]
+    pub const fn time(&self) -> Timestamp {
+        match self {
+            Self::Boot(boot) => boot.time,
+            Self::Decision(decision) => decision.time,
+            Self::Recovery(recovery) => recovery.time,
+            Self::LogKey(log_key) => log_key.time,
+            Self::Outage(outage) => outage.to,
+            Self::Reload(reload) => reload.time,
+            Self::Retention(retention) => retention.time,
+        }
     }
 
     /// Reads an entry.

@@ -47,6 +47,9 @@ pub enum LogError {
     /// The time between checkpoints is zero or too long.
     #[error("a checkpoint interval of {0} ms; write 1 to {max}", max = super::CHECKPOINT_INTERVAL_MAX_MS)]
     CheckpointInterval(u64),
+    /// There is a log where one was to be created.
+    #[error("there is a log in it already; open that one, or name another folder")]
+    Exists,
     /// What was signed of it does not fit what is there.
     #[error(transparent)]
     Head(#[from] super::HeadError),
@@ -73,6 +76,11 @@ pub enum LogError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// There is no log where one was to be opened.
+    #[error(
+        "there is no log in it; name the folder of the log, restore it from a copy, or create a log"
+    )]
+    NotBegun,
     /// The log in the folder has another name.
     #[error(
         "the log in it is named `{found}`, not `{expected}`; correct `origin`, or name another \

@@ -23,15 +23,28 @@ use super::{LogOptions, SYNC_INTERVAL_MAX_MS};
 use crate::timestamp::Timestamp;
 use crate::tlog::key::Signer;
 
+/// Which of the two surprises is one: that there is a log, or that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// No log yet.
+    Nothing,
+    /// A log.
+    Log,
+}
+
 /// Opens a folder for writing, or makes a log in it.
 pub(super) fn open(
     storage: Arc<dyn Storage>,
     folder: &Path,
-    options: &LogOptions,
+    (options, expected): (&LogOptions, Expected),
     now: Timestamp,
 ) -> Result<(Writer, Option<Publisher>), LogError> {
     check_options(options)?;
-    refuse_other_folders(folder)?;
+    match (has_begun(folder)?, expected) {
+        (true, Expected::Nothing) => return Err(LogError::Exists),
+        (false, Expected::Log) => return Err(LogError::NotBegun),
+        _ => {}
+    }
     make_folders(&*storage, folder).map_err(failed("make it"))?;
     let wal_folder = folder.join(WAL_FOLDER);
     // Its name is synced by who has the lock on it.
@@ -42,13 +55,11 @@ pub(super) fn open(
     // promised from here on rests on it.
     let synced = storage.sync_file_system(folder);
     synced.map_err(failed("sync what is there"))?;
-    let position = match LogReader::open(folder) {
-        Ok(reader) => go_on(&*storage, &reader, options, now)?,
-        // The blobs' folder is made after the first segment: the segments were there once.
-        Err(LogReadError::NoSegments) if !folder.join(BLOB_FOLDER).exists() => {
-            begin(&*storage, folder, &options.origin)?
-        }
-        Err(error) => return Err(error.into()),
+    // Again, now that nobody else can begin one.
+    let position = match (has_begun(folder)?, expected) {
+        (true, Expected::Nothing) => return Err(LogError::Exists),
+        (true, Expected::Log) => go_on(&*storage, &LogReader::open(folder)?, options, now)?,
+        (false, _) => begin(&*storage, folder, &options.origin)?,
     };
     let blobs = BlobStore::open(Arc::clone(&storage), folder);
     let blobs = blobs.map_err(failed("make its folder `blob`"))?;
@@ -87,11 +98,11 @@ pub(super) fn open(
     Ok((writer, publisher))
 }
 
-/// Whether there is a log in a folder, as far as its first segment tells; without one, opening the
-/// folder for writing begins one.
+/// Whether there is a log in a folder, as far as its first segment tells: whether it is to be
+/// opened or created.
 ///
 /// # Errors
-/// What opening it for writing would fail with, as far as reading tells.
+/// What both would fail with, as far as reading tells.
 pub fn has_begun(folder: &Path) -> Result<bool, LogError> {
     refuse_other_folders(folder)?;
     if !folder.join(WAL_FOLDER).exists() {
@@ -99,6 +110,7 @@ pub fn has_begun(folder: &Path) -> Result<bool, LogError> {
     }
     match LogReader::open(folder) {
         Ok(_) => Ok(true),
+        // The blobs' folder is made after the first segment: the segments were there once.
         Err(LogReadError::NoSegments) if !folder.join(BLOB_FOLDER).exists() => Ok(false),
         Err(error) => Err(error.into()),
     }

@@ -13,6 +13,7 @@
 
 mod edge;
 mod head;
+mod publication;
 mod witness;
 
 use std::fs;
@@ -20,9 +21,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
 use super::error::LogError;
@@ -43,6 +42,8 @@ use witness::Asked;
 
 pub use head::{HEAD_FILE, HeadError};
 pub(super) use head::{check_end, check_unsigned};
+pub(super) use publication::Publication;
+pub use publication::Published;
 pub use witness::{Courier, Witnesses};
 
 /// The longest time, in milliseconds, from a durable entry to a checkpoint with it.
@@ -51,9 +52,6 @@ pub const CHECKPOINT_INTERVAL_MAX_MS: u64 = 60_000;
 pub const CHECKPOINT_INTERVAL_DEFAULT_MS: u64 = 1_000;
 /// The most entries from one checkpoint to the next.
 const CHECKPOINT_ENTRIES_MAX: u64 = 1 << 16;
-/// How long closing waits for the last checkpoint.
-const CLOSE_WAIT_MAX_MS: u64 = 10_000;
-
 /// Who signs a log's checkpoints, and how often.
 #[derive(Clone, Debug)]
 pub struct Publishing {
@@ -67,17 +65,6 @@ pub struct Publishing {
     /// Who is asked to cosign; `None`: nobody. A checkpoint is shown with the cosignatures that
     /// there are, however few.
     pub witnesses: Option<Witnesses>,
-}
-
-/// How far a log is published.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Published {
-    /// Entries below this index are in the last checkpoint.
-    pub size: u64,
-    /// Why the last attempt failed, if it did; it is repeated.
-    pub problem: Option<String>,
-    /// Which witness has not cosigned the last checkpoint, and why.
-    pub unwitnessed: Option<String>,
 }
 
 /// Why a log was not published.
@@ -140,20 +127,6 @@ struct State {
     trunk: Edge,
     /// The whole tree.
     edge: Edge,
-}
-
-/// What the publishing thread and its log tell each other.
-#[derive(Debug, Default)]
-pub(super) struct Publication {
-    gate: Mutex<Gate>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Gate {
-    is_closing: bool,
-    has_ended: bool,
-    published: Published,
 }
 
 impl Publisher {
@@ -329,8 +302,10 @@ impl Publisher {
 
     /// Whether the bundles hold exactly the entries of a segment, as they are read now.
     fn is_bundled(&self, entries: Range<u64>) -> Result<bool, PublishError> {
-        let mut follower = Follower::new(&self.folder, entries.start);
         let tiles = TileReader::new(&self.folder);
+        let pruned = tiles.pruned()?.map_or(0, |it| it.retention.below);
+        let entries = entries.start.max(pruned)..entries.end;
+        let mut follower = Follower::new(&self.folder, entries.start);
         let width = u64::from(TILE_WIDTH);
         let full = entries.end.div_ceil(width).saturating_mul(width);
         let bundles = tiles_between(entries.start, full);
@@ -484,75 +459,6 @@ impl PublishError {
                         }
                 )
         )
-    }
-}
-
-impl Publication {
-    /// Publishes what becomes durable until the log is closed, and then once more. `durable` says
-    /// how far that is, or `None` when nobody should rely on the disk any more; `poison` is called
-    /// with a failure that must not be tried again.
-    pub(super) fn run(
-        &self,
-        mut publisher: Publisher,
-        durable: impl Fn() -> Option<u64>,
-        poison: impl Fn(&str),
-    ) {
-        let interval = Duration::from_millis(publisher.publishing.interval_ms);
-        self.tell(&publisher, None);
-        loop {
-            let is_last = self.wait(interval);
-            let mut failed = None;
-            // What becomes durable meanwhile is the next checkpoint's.
-            let end = durable();
-            while let Some(end) = end.filter(|end| publisher.published() < *end) {
-                let Err(error) = publisher.step(end) else {
-                    continue;
-                };
-                if !error.is_passing() {
-                    poison(&format!("it could not be published: {error}"));
-                }
-                failed = Some(error.to_string());
-                break;
-            }
-            self.tell(&publisher, failed);
-            if is_last {
-                break;
-            }
-        }
-        self.gate.lock().has_ended = true;
-        self.changed.notify_all();
-    }
-
-    /// How far the log is published.
-    pub(super) fn published(&self) -> Published {
-        self.gate.lock().published.clone()
-    }
-
-    /// Asks for the last checkpoint and waits for it. `false`: it takes too long.
-    pub(super) fn close(&self) -> bool {
-        let mut gate = self.gate.lock();
-        gate.is_closing = true;
-        self.changed.notify_all();
-        let limit = Duration::from_millis(CLOSE_WAIT_MAX_MS);
-        self.changed
-            .wait_while_for(&mut gate, |gate| !gate.has_ended, limit);
-        gate.has_ended
-    }
-
-    /// Waits for the next attempt; true when it is the last one.
-    fn wait(&self, interval: Duration) -> bool {
-        let mut gate = self.gate.lock();
-        self.changed
-            .wait_while_for(&mut gate, |gate| !gate.is_closing, interval);
-        gate.is_closing
-    }
-
-    fn tell(&self, publisher: &Publisher, problem: Option<String>) {
-        self.gate.lock().published = Published {
-            size: publisher.published(),
-            problem,
-            unwitnessed: publisher.unwitnessed.clone(),
-        };
     }
 }
 

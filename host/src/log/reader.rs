@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use parking_lot::Mutex;
 
 use super::blob::{self, BlobError};
-use super::entries::Entries;
+use super::entries::{Entries, From};
+use super::retention::Pruned;
 use super::segment::{self, Scan, SegmentError};
 use super::tiles::{TileReadError, TileReader, open_file};
 use crate::digest::Digest;
@@ -189,18 +190,27 @@ impl LogReader {
         self.first_segment
     }
 
-    /// All entries from index 0, as far as the log goes when the first is read. An error is the
-    /// last item.
+    /// All entries that are kept, from the first that is not pruned (index 0, unless
+    /// [`TileReader::pruned`] says otherwise), as far as the log goes when the first is read. An
+    /// error is the last item.
     ///
     /// Entries whose segments have been dropped since they were published are those of the bundles.
     /// Nothing is verified of them; [`crate::audit::verify`] does that.
     pub const fn entries(&self) -> Entries<'_> {
-        Entries::new(self, false)
+        Entries::new(self, From::Kept)
     }
 
-    /// The entries that are in segments, from the first one that is there.
-    pub const fn segment_entries(&self) -> Entries<'_> {
-        Entries::new(self, true)
+    /// The entries that are in segments, from an index on, or the first behind it that is there.
+    pub const fn segment_entries(&self, from: u64) -> Entries<'_> {
+        Entries::new(self, From::Segments(from))
+    }
+
+    /// What is no longer kept of the log; `None`: everything is.
+    ///
+    /// # Errors
+    /// [`LogReadError::Published`] when what says so cannot be read.
+    pub fn pruned(&self) -> Result<Option<Pruned>, LogReadError> {
+        Ok(TileReader::new(&self.folder).pruned()?)
     }
 
     /// What was behind the last whole entry when [`LogReader::entries`] last came to the end;
@@ -230,7 +240,7 @@ impl LogReader {
 
     /// Reads all segments and says where the log ends.
     pub(super) fn end(&self) -> Result<End, LogReadError> {
-        self.segment_entries().end()
+        self.segment_entries(0).end()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The log as a whole: what a receipt promises, what opening finds, what is refused.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use super::entry::{Entry, Recovery};
@@ -13,6 +14,7 @@ mod faults;
 mod folder;
 mod power;
 mod publish;
+mod retention;
 mod stalls;
 mod witness;
 
@@ -23,6 +25,15 @@ pub(super) struct Test {
     pub(super) dir: tempfile::TempDir,
     pub(super) storage: FaultyStorage,
     pub(super) options: LogOptions,
+}
+
+/// What a test that cares for neither expects.
+pub(super) fn expected(folder: &Path) -> Result<Expected, LogError> {
+    Ok(if has_begun(folder)? {
+        Expected::Log
+    } else {
+        Expected::Nothing
+    })
 }
 
 impl Test {
@@ -49,7 +60,8 @@ impl Test {
 
     pub(super) fn open(&self) -> Result<Log, LogError> {
         let storage = Arc::new(self.storage.clone());
-        Log::open_on(storage, &self.folder(), (self.options.clone(), now()))
+        let options = (self.options.clone(), expected(&self.folder())?);
+        Log::open_on(storage, &self.folder(), options, now())
     }
 
     /// All entries, which have to be readable.
@@ -141,7 +153,7 @@ fn a_log_on_the_real_disk_keeps_entries_and_blobs() {
         durability: Durability::Durable,
         ..options()
     };
-    let log = Log::open(dir.path(), options.clone(), now()).unwrap();
+    let log = Log::create(dir.path(), options.clone(), now()).unwrap();
     let digest = put_blob(&log, b"a blob").unwrap();
     log.put_blob(digest, || -> Vec<u8> { panic!("it is there already") })
         .unwrap();
@@ -155,6 +167,27 @@ fn a_log_on_the_real_disk_keeps_entries_and_blobs() {
     assert_eq!(reader.blob(digest).unwrap(), b"a blob");
     assert_eq!(reader.entries().count(), 2);
     Log::open(dir.path(), options, now()).unwrap();
+}
+
+/// Both calls refuse what they do not expect, and change nothing.
+#[test]
+fn a_log_is_created_once_and_opened_where_there_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("log");
+    let error = Log::open(&folder, options(), now()).unwrap_err();
+    assert!(matches!(error, LogError::NotBegun), "{error}");
+    assert!(!folder.exists());
+    drop(Log::create(&folder, options(), now()).unwrap());
+    let segment = folder.join("wal").join(segment::file_name(0));
+    let before = fs::read(&segment).unwrap();
+    let error = Log::create(&folder, options(), now()).unwrap_err();
+    assert!(matches!(error, LogError::Exists), "{error}");
+    assert_eq!(fs::read(&segment).unwrap(), before);
+    drop(Log::open(&folder, options(), now()).unwrap());
+    // What was deleted is not made again in silence.
+    fs::remove_dir_all(&folder).unwrap();
+    let error = Log::open(&folder, options(), now()).unwrap_err();
+    assert!(matches!(error, LogError::NotBegun), "{error}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::publish::HEAD_FILE;
+use super::retention::{self, Pruned, RETENTION_FILE};
 use crate::digest::Digest;
 use crate::tlog::checkpoint::{CHECKPOINT_MAX_BYTES, CheckpointError, SignedCheckpoint};
 use crate::tlog::merkle::MerkleError;
@@ -48,6 +49,15 @@ pub enum TileReadError {
     /// A file is not there.
     #[error("`{0}` is missing; restore it from a copy")]
     Missing(String),
+    /// `retention` does not name an entry that says what is pruned.
+    #[error(
+        "`{RETENTION_FILE}` {}, which is no entry on retention; restore it from a copy",
+        record.map_or_else(|| "is not an index".to_owned(), |it| format!("names entry {it}"))
+    )]
+    Retention {
+        /// The index that it names; `None`: it is not an index.
+        record: Option<u64>,
+    },
     /// Nothing was ever published.
     #[error(
         "the log has no checkpoint: nothing in it is signed yet; `keyward log init` makes a key, \
@@ -100,6 +110,47 @@ impl TileReader {
     /// [`TileReadError`] when it cannot be read.
     pub fn head(&self) -> Result<Option<SignedCheckpoint>, TileReadError> {
         self.signed(HEAD_FILE)
+    }
+
+    /// How many entries are published. A power cut can take `checkpoint`; a log has `head` too,
+    /// which is durable before anything is deleted.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when neither can be read.
+    pub(super) fn size(&self) -> Result<u64, TileReadError> {
+        let size = |it: SignedCheckpoint| it.checkpoint().head().size;
+        let head = self.head().ok().flatten().map(size);
+        match (head, self.checkpoint().map(size)) {
+            (Some(head), shown) => Ok(head.max(shown.unwrap_or(0))),
+            (None, Err(TileReadError::NoCheckpoint)) => Ok(0),
+            (None, shown) => shown,
+        }
+    }
+
+    /// What is no longer kept of the log, by a written policy; `None`: everything is. The entry
+    /// that says so is in the log; nothing of it is verified.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when what says so cannot be read, or is not such an entry.
+    pub fn pruned(&self) -> Result<Option<Pruned>, TileReadError> {
+        retention::read(self)
+    }
+
+    /// The entry at an index of a tree of `size` leaves.
+    ///
+    /// # Errors
+    /// [`TileReadError`] when it is not in the tree or its bundle cannot be used.
+    pub fn entry(&self, index: u64, size: u64) -> Result<Vec<u8>, TileReadError> {
+        let tile = Tile::bundle_of(index, size).map_err(damaged("tile/entries"))?;
+        let mut place = tile.index() * u64::from(TILE_WIDTH);
+        let mut found = Vec::new();
+        self.bundle(tile, |entry| {
+            if place == index {
+                entry.clone_into(&mut found);
+            }
+            place += 1;
+        })?;
+        Ok(found)
     }
 
     /// The hashes of a hash tile, as many as its width. Where a partial tile has been dropped for

@@ -134,6 +134,15 @@ impl Writer {
         Ok(Receipt { index, durability })
     }
 
+    /// The next entry begins a segment, unless it is the first of this one.
+    pub(super) fn begin_segment(&self) -> Result<(), AppendError> {
+        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
+        let mut appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+        let position = &appender.position;
+        appender.must_rotate |= position.next_index > position.first_index;
+        Ok(())
+    }
+
     /// Returns when everything appended so far is durable.
     pub(super) fn sync(&self) -> Result<(), AppendError> {
         let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);

@@ -63,7 +63,7 @@ impl Host {
             policy_set: policies.digest(),
             ..LogOptions::default()
         };
-        let log = Log::open(folder.path(), options, Timestamp::from_millis(0)).unwrap();
+        let log = Log::create(folder.path(), options, Timestamp::from_millis(0)).unwrap();
         let rules = Rules {
             routes: RouteTable::default(),
             policies,

@@ -107,6 +107,13 @@ fn entry_json(entry: &Entry) -> Value {
             "previous": reload.previous,
             "policy_set": reload.policy_set,
         }),
+        Entry::Retention(retention) => json!({
+            "type": "retention",
+            "time": retention.time,
+            "below": retention.below,
+            "before": retention.before,
+            "policy": retention.policy,
+        }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `keyward log init`: the log's key and the policy file that goes to auditors.
+//! `keyward log init`: the log, its key, and the policy file that goes to auditors.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,8 +16,8 @@ pub(super) const EXAMPLES: &str = "\
 Example:
   keyward log init     log.key is secret and has to be backed up; log.policy goes to auditors
 
-From then on every host that writes the log signs it: a checkpoint every second while there is
-something new, and one when it ends.";
+It creates the log too, unless there is one. From then on every host that writes the log signs it:
+a checkpoint every second while there is something new, and one when it ends.";
 
 /// Runs the command.
 pub(super) fn run(config: &Path) -> Result<Status, Failure> {
@@ -44,12 +44,14 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
             )));
         }
     };
-    write_result(Some(&policy), &policy_text(origin, &signers))?;
     let mut text = String::new();
     for signer in &signers {
         // Writing to a string does not fail.
         let _ = writeln!(text, "{}", signer.verifier());
     }
+    let trusted = policy_text(origin, &signers);
+    open::create_log(&config, signers)?;
+    write_result(Some(&policy), &trusted)?;
     let (key, policy) = (key.display(), policy.display());
     let _ = writeln!(
         text,

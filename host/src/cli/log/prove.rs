@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 
+use super::super::pruned_text;
 use super::{Failure, Status, log_folder, write_result};
 use crate::audit::find_decision;
 use crate::audit::prove::prove;
@@ -59,8 +60,9 @@ fn find(folder: &Path, name: &str) -> Result<u64, Failure> {
     let found = found.with_context(context).map_err(Failure::Storage)?;
     found.map(|(index, _)| index).ok_or_else(|| {
         Failure::usage(anyhow!(
-            "`{name}` is neither an index nor the id of a decision or request in `{}`",
-            folder.display()
+            "`{name}` is neither an index nor the id of a decision or request in `{}`{}",
+            folder.display(),
+            pruned_text(&reader).map_or_else(String::new, |it| format!("; {it}"))
         ))
     })
 }

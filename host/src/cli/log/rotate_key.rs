@@ -37,9 +37,7 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     } else {
         make_key(&next, &log.origin)?
     };
-    let engine = open::engine().map_err(Failure::usage)?;
-    let policies = open::policies(&config.policies, &engine)
-        .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
+    let policy_set = open::policy_set(&config)?;
     let vkeys = |signers: &[Signer]| -> Vec<String> {
         let vkeys = signers.iter().map(|it| it.verifier().to_string());
         vkeys.collect()
@@ -52,7 +50,7 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     let is_signed = head.is_some_and(|it| it.verify(new.iter().map(Signer::verifier)).is_ok());
     if !is_signed {
         let old = read_signers(&log.key)?;
-        let signed = signed_log(&config, policies.digest(), Some(signed_by(log, old)?))?;
+        let signed = signed_log(&config, policy_set, Some(signed_by(log, old)?))?;
         let time = clock::now();
         let appended = signed.append_log_key(&LogKey {
             time,
@@ -64,11 +62,7 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
             .map_err(Failure::Storage)?;
         close(signed)?;
     }
-    sign_by_both(
-        &config,
-        policies.digest(),
-        new.into_iter().chain(old).collect(),
-    )?;
+    sign_by_both(&config, policy_set, new.into_iter().chain(old).collect())?;
     let index = last_rotation(folder, &keys).with_context(context(&config));
     let proof = prove(folder, index.map_err(Failure::Storage)?);
     let proof = proof

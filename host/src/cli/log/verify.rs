@@ -100,6 +100,18 @@ fn findings(verified: &Verification) -> String {
             "the first {PROBLEMS_MAX} problems; there may be more\n"
         ));
     }
+    if let Some(pruned) = &verified.pruned {
+        let retention = &pruned.retention;
+        text.push_str(&format!(
+            "{NOTE}pruned{NOTE:#}    entries under {}, all older than {}: their hashes were verified\n  \
+             by entry {} of {}: {}\n",
+            retention.below,
+            retention.before,
+            pruned.record,
+            retention.time,
+            retention.policy.escape_debug()
+        ));
+    }
     if let Some(unsigned) = verified.unsigned.filter(|unsigned| *unsigned > 0) {
         text.push_str(&format!(
             "{NOTE}not yet signed{NOTE:#}: the last {unsigned} entries\n"

@@ -18,8 +18,12 @@ pub(super) const RECOVERY: u64 = 1;
 pub(super) const DECISION: u64 = 2;
 /// See [`BOOT`].
 pub(super) const RELOAD: u64 = 3;
+/// See [`BOOT`].
 pub(super) const OUTAGE: u64 = 4;
+/// See [`BOOT`].
 pub(super) const LOG_KEY: u64 = 5;
+/// See [`BOOT`].
+pub(super) const RETENTION: u64 = 6;
 
 /// The layout of the types that have only had one: the second item of each.
 pub(super) const LAYOUT: u64 = 1;

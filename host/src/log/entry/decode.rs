@@ -18,7 +18,10 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
-use super::{Boot, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload};
+use super::{
+    Boot, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, RETENTION_POLICY_MAX_BYTES, Recovery,
+    Reload, Retention,
+};
 
 /// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
 /// form is the caller's to check.
@@ -33,6 +36,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
     let expected_items = match (kind, layout) {
         (codes::BOOT, codes::LAYOUT) => 9,
         (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
+        (codes::RETENTION, codes::LAYOUT) => 6,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
         (
@@ -41,7 +45,8 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
             | codes::DECISION
             | codes::RELOAD
             | codes::OUTAGE
-            | codes::LOG_KEY,
+            | codes::LOG_KEY
+            | codes::RETENTION,
             other,
         ) => {
             return Err(EntryError::UnknownVersion(other));
@@ -60,6 +65,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::RELOAD => Entry::Reload(cbor.reload()?),
         codes::OUTAGE => Entry::Outage(cbor.outage()?),
         codes::LOG_KEY => Entry::LogKey(cbor.log_key()?),
+        codes::RETENTION => Entry::Retention(cbor.retention()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -119,6 +125,22 @@ impl<'b> Cbor<'b> {
             from: self.instant()?,
             to: self.instant()?,
             refused: self.number("how many were refused")?,
+        })
+    }
+
+    fn retention(&mut self) -> Result<Retention, EntryError> {
+        let (time, below, before) = (self.instant()?, self.number("an index")?, self.instant()?);
+        let offset = self.decoder.position();
+        let policy = self.text()?.to_owned();
+        if !(1..=RETENTION_POLICY_MAX_BYTES).contains(&policy.len()) {
+            let expected = "a policy of 1 to 4096 bytes";
+            return Err(EntryError::Malformed { offset, expected });
+        }
+        Ok(Retention {
+            time,
+            below,
+            before,
+            policy,
         })
     }
 

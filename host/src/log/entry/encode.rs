@@ -17,7 +17,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, LogKey, Outage, Recovery, Reload};
+use super::{Boot, LogKey, Outage, Recovery, Reload, Retention};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
@@ -48,6 +48,10 @@ pub(super) fn log_key(log_key: &LogKey, out: &mut Vec<u8>) {
 
 pub(super) fn outage(outage: &Outage, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.outage(outage));
+}
+
+pub(super) fn retention(retention: &Retention, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.retention(retention));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -110,6 +114,15 @@ impl Cbor<'_> {
         self.instant(reload.time)?;
         self.0.bytes(reload.previous.as_bytes())?;
         self.0.bytes(reload.policy_set.as_bytes())?;
+        Ok(())
+    }
+
+    fn retention(&mut self, retention: &Retention) -> Written {
+        self.open(6, codes::RETENTION, codes::LAYOUT)?;
+        self.instant(retention.time)?;
+        self.0.u64(retention.below)?;
+        self.instant(retention.before)?;
+        self.0.str(&retention.policy)?;
         Ok(())
     }
 

@@ -116,7 +116,25 @@ fn entry() -> impl Strategy<Value = Entry> {
             keys,
         })
     });
-    prop_oneof![1 => boot, 1 => log_key, 1 => outage, 1 => recovery, 1 => reload, 6 => decision]
+    let policy = ".{1,20}";
+    let retention =
+        (instant(), any::<u64>(), instant(), policy).prop_map(|(time, below, before, policy)| {
+            Entry::Retention(Retention {
+                time,
+                below,
+                before,
+                policy,
+            })
+        });
+    prop_oneof![
+        1 => boot,
+        1 => log_key,
+        1 => outage,
+        1 => recovery,
+        1 => reload,
+        1 => retention,
+        6 => decision,
+    ]
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {

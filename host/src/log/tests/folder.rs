@@ -32,7 +32,7 @@ fn nobody_but_the_owner_sees_anything() {
         segment_max_bytes: 1,
         ..options()
     };
-    let log = Log::open(&outer.join("log"), options, now()).unwrap();
+    let log = Log::create(&outer.join("log"), options, now()).unwrap();
     put_blob(&log, b"blob").unwrap();
     log.append(b"one").unwrap();
     let modes = modes(&outer);

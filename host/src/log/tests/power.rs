@@ -151,7 +151,8 @@ impl Host {
         options: &LogOptions,
     ) -> Result<Self, LogError> {
         let storage = Arc::new(storage.clone());
-        let (writer, publisher) = open::open(storage, folder, options, now())?;
+        let expected = expected(folder)?;
+        let (writer, publisher) = open::open(storage, folder, (options, expected), now())?;
         let writer = Arc::new(writer);
         let shared = Arc::clone(&writer);
         let interval = Duration::from_millis(SYNC_INTERVAL_MAX_MS);
@@ -368,7 +369,7 @@ impl Recording {
 fn recoveries_and_torn(folder: &Path) -> Option<(usize, bool)> {
     let reader = LogReader::open(folder).ok()?;
     let entries: Vec<_> = reader
-        .segment_entries()
+        .segment_entries(0)
         .map_while(|it| it.ok().map(|(_, payload)| payload))
         .collect();
     Some((recoveries(&entries).len(), reader.torn_tail().is_some()))

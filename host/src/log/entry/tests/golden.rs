@@ -183,6 +183,20 @@ fn an_outage_has_these_bytes_for_ever() {
 }
 
 /// The bytes of the evaluations of [`full_decision`].
+#[test]
+fn a_retention_has_these_bytes_for_ever() {
+    let retention = Retention {
+        time: Timestamp::from_millis(10),
+        below: 768,
+        before: Timestamp::from_millis(-1),
+        policy: "400 days".to_owned(),
+    };
+    check(
+        &Entry::Retention(retention),
+        "86 06 01 0a 19 0300 20 68 3430302064617973",
+    );
+}
+
 fn evaluations() -> String {
     format!(
         "82
@@ -329,7 +343,7 @@ fn what_is_not_an_entry_is_refused() {
             "9b ffffffffffffffff 01 01",
             malformed(0, "an array"),
         ),
-        ("an unknown type", "81 0601", E::UnknownType(6)),
+        ("an unknown type", "81 1701", E::UnknownType(23)),
         (
             "an unknown layout",
             "85 01 02 00 00 00",
