@@ -353,8 +353,8 @@ fn keys_are_issued_once_and_work() {
             "203.0.113.0/24",
             "--label",
             "team=a",
-            "--actor",
-            "alice",
+            "--reason",
+            "a new warehouse",
         ])
         .exit(0);
     let credential = issued.out.trim();

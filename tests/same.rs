@@ -191,7 +191,7 @@ proptest! {
         facts.required_scope = Some("zz:zz".into());
         let (verdict, _) = native::<keyward_scope::ScopePolicy>(&Arc::new(facts.clone()), SCOPE);
         let is_malformed = verdict.signals.iter().any(|signal| signal.name == "malformed-grant");
-        prop_assert_eq!(keyward::key::json::is_grant(&text), !is_malformed);
+        prop_assert_eq!(keyward::key::grant::is_grant(&text), !is_malformed);
         facts.required_scope = Some(text.as_str().into());
         let (verdict, _) = native::<keyward_scope::ScopePolicy>(&Arc::new(facts), SCOPE);
         let is_malformed = &*verdict.reason.unwrap().code == "scope.malformed";

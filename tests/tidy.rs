@@ -117,7 +117,11 @@ const UNKNOWN: &[(&str, &[&str])] = &[
     ),
     (
         "host/src/registry",
-        &["log", "policy", "serve", "audit", "cli", "clock"],
+        &["policy", "serve", "audit", "cli", "clock", "governance"],
+    ),
+    (
+        "host/src/governance",
+        &["policy", "serve", "authorizer", "config", "cli", "clock"],
     ),
     (
         "host/src/route",

@@ -3,6 +3,7 @@
 //! Every problem is found in one reading, each with its line and column. Nothing is opened but the
 //! file itself: whether modules load and paths exist is for those who use them to say.
 
+pub mod governance;
 mod limits;
 pub mod policy;
 pub mod problem;
@@ -20,6 +21,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
+use crate::governance::principal::Principal;
 use crate::log::{
     CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Durability, is_origin,
 };
@@ -27,6 +29,7 @@ use crate::policy::{Limits, REUSE_MAX_BYTES, ReuseOptions};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
 use crate::timestamp::Timestamp;
 
+use governance::GovernanceConfig;
 use policy::PolicyConfig;
 use problem::{ConfigError, ConfigErrors, Problems};
 use section::{Bounds, Section, note_type, read_text};
@@ -56,6 +59,10 @@ pub struct Config {
     pub registry: RegistryConfig,
     /// `[log]`.
     pub log: LogConfig,
+    /// `[governance]`.
+    pub governance: GovernanceConfig,
+    /// Every `[[principal]]`; none: whoever may write the registry may change keys.
+    pub principals: Vec<Principal>,
     /// `[limits]`: the defaults of every policy.
     pub limits: Limits,
     /// `[reuse]`: how much is reused, and how closely that is watched.
@@ -170,6 +177,8 @@ pub struct ConfigParts {
     routes: Option<RouteTable>,
     /// Every `[[policy]]` that could be read.
     pub policies: Vec<PolicyConfig>,
+    governance: GovernanceConfig,
+    principals: Vec<Principal>,
 }
 
 impl ConfigParts {
@@ -191,6 +200,8 @@ impl ConfigParts {
             reuse: self.reuse,
             routes: self.routes?,
             policies: self.policies,
+            governance: self.governance,
+            principals: self.principals,
         })
     }
 
@@ -285,6 +296,10 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
     let routes = read_routes(root.sections("route", "[[route]]", problems), problems);
     let policies = root.sections("policy", "[[policy]]", problems);
     let policies = policy::read(policies, limits, source, problems);
+    let governance = root.section("governance", "[governance]", problems);
+    let governance = governance.map(|section| governance::read(section, problems));
+    let principals = root.sections("principal", "[[principal]]", problems);
+    let principals = governance::read_principals(principals, problems);
     root.finish(problems);
     ConfigParts {
         registry,
@@ -293,6 +308,8 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
         reuse,
         routes,
         policies,
+        governance: governance.unwrap_or_default(),
+        principals,
     }
 }
 

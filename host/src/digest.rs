@@ -35,6 +35,23 @@ impl Digest {
     }
 }
 
+/// Makes the digest of bytes that come in pieces.
+#[derive(Clone, Debug, Default)]
+pub struct DigestWriter(Sha256);
+
+impl DigestWriter {
+    /// Takes the next bytes.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all of them.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -3,7 +3,13 @@
 //! The record is the shared vocabulary of the registry (which keeps it), the policies (which ask
 //! about it), the log (which names it by digest) and the auditor (who reads it back).
 
+pub mod edit;
+pub mod event;
+pub mod grant;
 pub mod json;
+pub mod order;
+pub mod rotation;
+pub mod state;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -82,6 +82,7 @@ pub mod config;
 pub mod credential;
 pub mod decision;
 pub mod facts;
+pub mod governance;
 pub mod log;
 pub mod policy;
 pub mod registry;

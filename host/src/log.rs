@@ -90,6 +90,9 @@ pub const SYNC_INTERVAL_MAX_MS: u64 = 10_000;
 /// That time unless the options say otherwise.
 pub const SYNC_INTERVAL_DEFAULT_MS: u64 = 50;
 
+/// The policy set of one who decides nothing, and only keeps keys or the log.
+pub const NO_POLICY_SET: Digest = Digest::from_bytes([0; 32]);
+
 /// Room for a decision's entry; a larger one takes a second allocation.
 const DECISION_EXPECTED_BYTES: usize = 1024;
 
@@ -125,7 +128,8 @@ pub struct LogOptions {
     pub keyward_version: String,
     /// The engine and its version, for the boot record.
     pub engine: String,
-    /// The digest of the policy set's manifest, for the boot record.
+    /// The digest of the policy set's manifest, for the boot record; [`NO_POLICY_SET`] for one who
+    /// decides nothing.
     pub policy_set: Digest,
     /// Who signs its checkpoints; `None`: nobody, and nobody else can verify it.
     pub publishing: Option<Publishing>,
@@ -194,6 +198,16 @@ impl Log {
     /// [`AppendError`] when the log has not taken it; nothing may then be changed.
     pub fn append_reload(&self, reload: &Reload) -> Result<Receipt, AppendError> {
         self.append_durable(&Entry::Reload(*reload).encode())
+    }
+
+    /// Appends what was done to a key, as the registry has stored it, and returns when that is
+    /// durable.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn append_stored_event(&self, entry: &[u8]) -> Result<Receipt, AppendError> {
+        self.append_durable(entry)
     }
 
     /// Appends that the log's keys are replaced, and returns when that is durable.
@@ -389,7 +403,7 @@ impl Default for LogOptions {
             segment_max_bytes: SEGMENT_MAX_BYTES,
             keyward_version: String::new(),
             engine: String::new(),
-            policy_set: Digest::from_bytes([0; 32]),
+            policy_set: NO_POLICY_SET,
             publishing: None,
         }
     }

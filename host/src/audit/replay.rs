@@ -95,7 +95,8 @@ impl Iterator for Replay<'_> {
                     | Entry::Outage(_)
                     | Entry::Recovery(_)
                     | Entry::Reload(_)
-                    | Entry::Retention(_),
+                    | Entry::Retention(_)
+                    | Entry::KeyEvent(_),
                 ) => {}
                 Err(error) => return Some(Err(AuditError::Entry { index, error })),
             }

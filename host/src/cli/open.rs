@@ -15,11 +15,13 @@ use crate::config::{Config, LogConfig, RegistryConfig, RegistrySource};
 use crate::credential::random::{Randomness as _, operating_system};
 use crate::decision::id::IdSource;
 use crate::digest::Digest;
+use crate::governance::recorded::{RecordError, record};
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
 };
 use crate::log::{
-    KeyFileError, Log, LogError, LogOptions, Publishing, Witnesses, has_begun, read_key_file,
+    KeyFileError, Log, LogError, LogOptions, NO_POLICY_SET, Publishing, Witnesses, has_begun,
+    read_key_file,
 };
 use crate::policy::{
     ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
@@ -69,8 +71,8 @@ pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
             ))
         })?
         .with_reuse(config.reuse);
-    let registry = registry(&config.registry)?;
     let log = log(config, policies.digest())?;
+    let registry = recorded_registry(config, &log)?;
     let mut random = [0; 10];
     operating_system()
         .fill(&mut random)
@@ -169,6 +171,20 @@ pub(super) const fn builtin_module(builtin: Builtin) -> &'static [u8] {
 fn at(policy: &PolicyConfig, error: &dyn std::fmt::Display) -> String {
     let place = format!("{}:{}", policy.file().display(), policy.position());
     format!("{place}: policy `{}`: {error}", policy.name)
+}
+
+/// The keys of a configuration, in memory. No decision is made on a change that the log does not
+/// know, nor on a registry that is not the one it knows.
+fn recorded_registry(config: &Config, log: &Log) -> Result<MemoryRegistry, Failure> {
+    if let RegistrySource::Database(path) = &config.registry.source {
+        let folder = &config.log.path;
+        SqliteRegistry::open_existing(path, key_options(&config.registry))
+            .map_err(RecordError::from)
+            .and_then(|mut registry| record(&mut registry, (log, folder)))
+            .with_context(|| format!("registry `{}`", path.display()))
+            .map_err(Failure::Storage)?;
+    }
+    registry(&config.registry)
 }
 
 /// The keys of a configuration, in memory.
@@ -325,6 +341,11 @@ fn log(config: &Config, policy_set: Digest) -> Result<Log, Failure> {
     signed_log(config, policy_set, publishing(&config.log)?)
 }
 
+/// Opens the log of a configuration for a command that decides nothing.
+pub(super) fn kept_log(config: &Config) -> Result<Log, Failure> {
+    signed_log(config, NO_POLICY_SET, publishing(&config.log)?)
+}
+
 /// Opens the log of a configuration, signed by any keys. One that nobody signs is created by who
 /// first writes it; the folder of one that is signed can only have been lost.
 pub(super) fn signed_log(
@@ -355,15 +376,6 @@ pub(super) fn signed_log(
         })
 }
 
-/// The digest of the policy set of a configuration, for the boot record of a command that decides
-/// nothing.
-pub(super) fn policy_set(config: &Config) -> Result<Digest, Failure> {
-    let engine = engine().map_err(Failure::usage)?;
-    let policies = policies(&config.policies, &engine)
-        .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
-    Ok(policies.digest())
-}
-
 /// Creates the log of a configuration, signed, unless it has begun.
 pub(super) fn create_log(config: &Config, signers: Vec<Signer>) -> Result<(), Failure> {
     let path = &config.log.path;
@@ -375,7 +387,7 @@ pub(super) fn create_log(config: &Config, signers: Vec<Signer>) -> Result<(), Fa
         return Ok(());
     }
     let publishing = Some(signed_by(&config.log, signers)?);
-    let options = options(config, policy_set(config)?, publishing);
+    let options = options(config, NO_POLICY_SET, publishing);
     let log = Log::create(path, options, clock::now());
     let closed = log.with_context(context).map_err(Failure::Storage)?.close();
     closed.problem.map_or(Ok(()), |problem| {

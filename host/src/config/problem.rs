@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::digest::DigestError;
+use crate::governance::principal::PRINCIPALS_MAX;
+use crate::key::event::ACTOR_MAX_BYTES;
 use crate::route::RouteProblem;
 use crate::timestamp::TimestampError;
 
@@ -135,6 +137,23 @@ pub enum ConfigError {
     /// A time in settings that is none of keyward's.
     #[error("`{0}` is {1}")]
     SettingTime(String, TimestampError),
+    /// A principal's name that is too long for key events.
+    #[error("the name of a principal has at most {ACTOR_MAX_BYTES} bytes")]
+    PrincipalName,
+    /// Two principals with one name, or of one user.
+    #[error("another [[principal]] is `{0}` already")]
+    PrincipalTwice(String),
+    /// More than anybody has.
+    #[error("more than {PRINCIPALS_MAX} [[principal]]s")]
+    TooManyPrincipals,
+    /// A time that is none.
+    #[error("`{key}` is {error}")]
+    Time {
+        /// The key.
+        key: &'static str,
+        /// Why it is none.
+        error: TimestampError,
+    },
     /// Not TOML.
     #[error("{0}")]
     Syntax(String),

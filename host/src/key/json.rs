@@ -8,7 +8,6 @@
 mod canonical;
 mod check;
 mod file;
-mod grant;
 mod lines;
 mod members;
 
@@ -23,7 +22,6 @@ use crate::digest::Digest;
 
 pub use canonical::{CanonicalError, VERSION_MAX};
 pub use check::{FieldProblem, KeyProblem, KeyProblems};
-pub use grant::is_grant;
 pub use lines::{
     KEY_FILE_KEYS_MAX, KEY_LINE_MAX_BYTES, KEY_TOML_MAX_BYTES, LINE_PROBLEMS_LISTED_MAX, LineError,
     LineProblem, LineProblems, read_keys, read_toml,
@@ -127,6 +125,13 @@ impl CheckedKey {
     #[must_use]
     pub fn into_parts(self) -> (KeyRecord, Option<Digest>) {
         (self.record, self.secret)
+    }
+
+    /// The same key in another version.
+    #[must_use]
+    pub(crate) fn with_version(mut self, version: u64) -> Self {
+        self.record.version = version;
+        self
     }
 
     /// The same key, its secret being the one with this SHA-256.

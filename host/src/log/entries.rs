@@ -29,8 +29,8 @@ pub struct Entries<'a> {
 /// Where to begin.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum From {
-    /// With the first entry that is kept.
-    Kept,
+    /// With this one, or the first behind it that is kept.
+    Kept(u64),
     /// With this one, or the first behind it that is in a segment.
     Segments(u64),
 }
@@ -130,9 +130,12 @@ impl<'a> Entries<'a> {
             other => other?,
         };
         let (first_index, is_in_bundles) = match self.from {
-            From::Kept => {
+            From::Kept(index) => {
                 let pruned = TileReader::new(self.reader.folder()).pruned()?;
-                (pruned.map_or(0, |it| it.retention.below), true)
+                (
+                    pruned.map_or(index, |it| it.retention.below.max(index)),
+                    true,
+                )
             }
             From::Segments(index) => (index, false),
         };

@@ -17,6 +17,7 @@ mod encode;
 
 use crate::decision::DecisionRecord;
 use crate::digest::Digest;
+use crate::key::event::KeyEvent;
 use crate::log::Durability;
 use crate::timestamp::Timestamp;
 
@@ -40,6 +41,8 @@ pub enum Entry {
     Reload(Reload),
     /// Old entries are no longer kept.
     Retention(Retention),
+    /// A key was changed.
+    KeyEvent(KeyEvent),
 }
 
 /// A host has started to write; what an auditor has to know about the entries up to the next boot.
@@ -57,7 +60,7 @@ pub struct Boot {
     pub keyward_version: String,
     /// The engine and its version. Fuel is comparable within one.
     pub engine: String,
-    /// The digest of the policy set's manifest at the start.
+    /// The digest of the policy set's manifest at the start; 32 bytes of zero: it decides nothing.
     pub policy_set: Digest,
 }
 
@@ -181,6 +184,7 @@ impl Entry {
             Self::Outage(outage) => encode::outage(outage, &mut bytes),
             Self::Reload(reload) => encode::reload(reload, &mut bytes),
             Self::Retention(retention) => encode::retention(retention, &mut bytes),
+            Self::KeyEvent(event) => encode::key_event(event, &mut bytes),
         }
         bytes
     }
@@ -196,6 +200,7 @@ impl Entry {
             Self::Outage(outage) => outage.to,
             Self::Reload(reload) => reload.time,
             Self::Retention(retention) => retention.time,
+            Self::KeyEvent(event) => event.time,
         }
     }
 

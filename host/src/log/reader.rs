@@ -197,7 +197,12 @@ impl LogReader {
     /// Entries whose segments have been dropped since they were published are those of the bundles.
     /// Nothing is verified of them; [`crate::audit::verify`] does that.
     pub const fn entries(&self) -> Entries<'_> {
-        Entries::new(self, From::Kept)
+        Entries::new(self, From::Kept(0))
+    }
+
+    /// [`LogReader::entries`] from an index on.
+    pub const fn entries_from(&self, index: u64) -> Entries<'_> {
+        Entries::new(self, From::Kept(index))
     }
 
     /// The entries that are in segments, from an index on, or the first behind it that is there.

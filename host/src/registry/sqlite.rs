@@ -5,31 +5,37 @@
 //! change to `key_event`; there is at most one event for each version of a key. The file is in WAL
 //! mode and a change is on the disk when its call returns.
 
+mod change;
 mod error;
+mod events;
 mod file;
+mod order;
 mod row;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::memory::{MemoryLoader, MemoryRegistry};
 use crate::address::Network;
 use crate::credential::random::Randomness;
 use crate::credential::{IssuedSecret, random_key_id};
-use crate::key::json::{CheckedKey, FieldProblem, KeyFile, KeyOptions};
+use crate::digest::DigestWriter;
+use crate::key::event::{KeyEventKind, Subject};
+use crate::key::json::{CheckedKey, KeyFile, KeyOptions};
 use crate::key::{Environment, KeyId, KeyRecord, Lifecycle};
 use crate::timestamp::Timestamp;
 
+pub use change::{Changed, Rotated};
 pub use error::SqliteError;
+pub use events::{By, CLOCK_BEHIND_MAX_MS, Recorded, StoredEvent};
+pub use order::Emergency;
 
 use row::{Insert, key_of};
 
 /// How many keys an error names; the rest is counted.
 pub const KEYS_LISTED_MAX: usize = 100;
-/// The longest name of who made a change, in bytes.
-pub const ACTOR_MAX_BYTES: usize = 256;
 /// How often a new id is drawn when one is taken: with ten million keys, once in 3 × 10¹⁴ issues.
 const ID_ATTEMPTS_MAX: usize = 8;
 
@@ -43,15 +49,6 @@ const SELECT_ONE: &str = concat!("SELECT ", row::columns!(), " FROM key WHERE id
 pub struct SqliteRegistry {
     connection: Connection,
     options: KeyOptions,
-}
-
-/// When a change is made, and by whom.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// The time of the change, and of issue for a new key.
-    pub at: Timestamp,
-    /// Who makes it: at most [`ACTOR_MAX_BYTES`], no control characters. `None`: not known.
-    pub actor: Option<&'a str>,
 }
 
 /// What to issue. The registry adds the id, the secret and the time of issue.
@@ -107,29 +104,28 @@ impl SqliteRegistry {
     pub fn issue(
         &mut self,
         new: &NewKey,
-        change: Change<'_>,
+        change: By<'_>,
         randomness: &mut dyn Randomness,
     ) -> Result<(KeyRecord, IssuedSecret), SqliteError> {
         if new.scopes.is_empty() {
             return Err(SqliteError::NoScope);
         }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut insert = Insert::prepare(&transaction, "issued", change)?;
-        for _ in 0..ID_ATTEMPTS_MAX {
-            let id = random_key_id(randomness)?;
-            // By way of the file form, so that what is issued is what could be imported.
-            let key = KeyFile::new(&new.record(id, change.at), None).check(self.options)?;
-            let secret = IssuedSecret::generate(new.environment, id, randomness)?;
-            let key = key.with_secret(secret.digest());
-            if insert.add(&key)? {
-                drop(insert);
-                transaction.commit()?;
-                return Ok((key.into_parts().0, secret));
+        let options = self.options;
+        self.change(change, |change| {
+            let now = change.events.at();
+            for _ in 0..ID_ATTEMPTS_MAX {
+                let id = random_key_id(randomness)?;
+                let secret = IssuedSecret::generate(new.environment, id, randomness)?;
+                // By way of the file form, so that what is issued is what could be imported.
+                let key = KeyFile::new(&new.record(id, now), None).check(options)?;
+                let key = key.with_secret(secret.digest());
+                if Insert::prepare(change.transaction())?.add(&key, None)? {
+                    change.added(KeyEventKind::Issued, key.record())?;
+                    return Ok((key.into_parts().0, secret));
+                }
             }
-        }
-        Err(SqliteError::NoFreeId)
+            Err(SqliteError::NoFreeId)
+        })
     }
 
     /// Imports keys, all or none, and returns how many. They are written in the order of their ids:
@@ -140,7 +136,7 @@ impl SqliteRegistry {
     pub fn import(
         &mut self,
         mut keys: Vec<CheckedKey>,
-        change: Change<'_>,
+        change: By<'_>,
     ) -> Result<usize, SqliteError> {
         keys.sort_unstable_by_key(|key| key.record().id);
         for pair in keys.windows(2) {
@@ -150,30 +146,39 @@ impl SqliteRegistry {
                 return Err(SqliteError::Twice(a.record().id));
             }
         }
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut insert = Insert::prepare(&transaction, "imported", change)?;
-        let mut existing = Vec::new();
-        let mut existing_total = 0;
-        for key in &keys {
-            if insert.add(key)? {
-                continue;
-            }
-            existing_total += 1;
-            if existing.len() < KEYS_LISTED_MAX {
-                existing.push(key.record().id);
-            }
+        if keys.is_empty() {
+            return Ok(0);
         }
-        drop(insert);
-        if existing_total > 0 {
-            return Err(SqliteError::Existing {
-                listed: existing,
-                total: existing_total,
-            });
-        }
-        transaction.commit()?;
-        Ok(keys.len())
+        self.change(change, |change| {
+            let mut insert = Insert::prepare(change.transaction())?;
+            let mut existing = Vec::new();
+            let mut existing_total = 0;
+            let mut lines = DigestWriter::default();
+            for key in &keys {
+                if insert.add(key, None)? {
+                    let record = key.record();
+                    lines.write(format!("{} {}\n", record.id, record.digest()).as_bytes());
+                    continue;
+                }
+                existing_total += 1;
+                if existing.len() < KEYS_LISTED_MAX {
+                    existing.push(key.record().id);
+                }
+            }
+            if existing_total > 0 {
+                return Err(SqliteError::Existing {
+                    listed: existing,
+                    total: existing_total,
+                });
+            }
+            let subject = Subject::Keys {
+                count: u64::try_from(keys.len()).unwrap_or(u64::MAX),
+                digest: lines.finish(),
+            };
+            let kind = KeyEventKind::Imported;
+            change.events.append(kind, subject, (None, None))?;
+            Ok(keys.len())
+        })
     }
 
     /// One key, or `None` when there is none with this id.
@@ -239,21 +244,6 @@ impl SqliteRegistry {
             each(key_of(row)?)?;
         }
         Ok(())
-    }
-}
-
-impl Change<'_> {
-    /// Refuses a name that could not be shown.
-    fn check(&self) -> Result<(), SqliteError> {
-        let actor = self.actor.unwrap_or_default();
-        let max_bytes = ACTOR_MAX_BYTES;
-        if actor.len() > max_bytes {
-            return Err(SqliteError::Actor(FieldProblem::TooLong { max_bytes }));
-        }
-        let control = actor.chars().find(|character| character.is_control());
-        control.map_or(Ok(()), |control| {
-            Err(SqliteError::Actor(FieldProblem::Control(control.into())))
-        })
     }
 }
 

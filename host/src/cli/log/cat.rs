@@ -12,6 +12,7 @@ use super::{Failure, Status, log_folder};
 use crate::decision::DecisionRecord;
 use crate::decision::verdict::{Evaluated, Outcome, Params};
 use crate::key::KeyId;
+use crate::key::event::{KeyEvent, Subject};
 use crate::log::{Durability, Entry, LogReader};
 
 /// Arguments of `keyward log cat`.
@@ -107,6 +108,7 @@ fn entry_json(entry: &Entry) -> Value {
             "previous": reload.previous,
             "policy_set": reload.policy_set,
         }),
+        Entry::KeyEvent(event) => key_event_json(event),
         Entry::Retention(retention) => json!({
             "type": "retention",
             "time": retention.time,
@@ -115,6 +117,42 @@ fn entry_json(entry: &Entry) -> Value {
             "policy": retention.policy,
         }),
     }
+}
+
+/// A key event as JSON.
+pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
+    let mut line = json!({
+        "type": "key-event",
+        "time": event.time,
+        "sequence": event.sequence,
+        "kind": event.kind.as_str(),
+        "actor": event.actor,
+        "reason": event.reason,
+        "order": event.order,
+    });
+    let subject = match &event.subject {
+        Subject::Key {
+            id,
+            version,
+            before,
+            after,
+            state,
+            other,
+        } => json!({
+            "key": id,
+            "version": version,
+            "before": before,
+            "after": after,
+            "state": state.as_str(),
+            "other": other,
+        }),
+        Subject::Keys { count, digest } => json!({ "count": count, "digest": digest }),
+        Subject::Nothing { id } => json!({ "key": id }),
+    };
+    if let (Value::Object(line), Value::Object(subject)) = (&mut line, subject) {
+        line.extend(subject);
+    }
+    line
 }
 
 fn decision_json(decision: &DecisionRecord) -> Value {

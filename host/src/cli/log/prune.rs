@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::super::open::signed_log;
 use super::{Failure, Status, open, print};
 use crate::clock;
 use crate::log::{LogReader, prunable};
@@ -52,15 +51,14 @@ pub(super) fn run(config: &Path, args: &PruneArgs) -> Result<Status, Failure> {
         let below = below.with_context(context).map_err(Failure::Storage)?;
         return print(&would_go(kept_from(folder)?, below, before));
     }
-    let publishing = open::publishing(&config.log)?;
-    if publishing.is_none() {
+    if open::publishing(&config.log)?.is_none() {
         return Err(Failure::usage(anyhow!(
             "the log `{}` is not signed, and only what is signed is pruned; `keyward log init` makes \
              its key",
             folder.display()
         )));
     }
-    let log = signed_log(&config, open::policy_set(&config)?, publishing)?;
+    let log = open::kept_log(&config)?;
     let old = kept_from(folder)?;
     let pruned = log.prune((before, &retention.policy), now);
     let pruned = pruned.with_context(context).map_err(Failure::Storage)?;

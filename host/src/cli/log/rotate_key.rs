@@ -16,8 +16,7 @@ use super::{Failure, Status, open, policy_path, print, write_result};
 use crate::audit::prove::prove;
 use crate::clock;
 use crate::config::Config;
-use crate::digest::Digest;
-use crate::log::{Entry, Log, LogKey, LogReader, TileReader};
+use crate::log::{Entry, Log, LogKey, LogReader, NO_POLICY_SET, TileReader};
 use crate::tlog::key::Signer;
 
 pub(super) const EXAMPLES: &str = "\
@@ -37,7 +36,6 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     } else {
         make_key(&next, &log.origin)?
     };
-    let policy_set = open::policy_set(&config)?;
     let vkeys = |signers: &[Signer]| -> Vec<String> {
         let vkeys = signers.iter().map(|it| it.verifier().to_string());
         vkeys.collect()
@@ -50,7 +48,7 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     let is_signed = head.is_some_and(|it| it.verify(new.iter().map(Signer::verifier)).is_ok());
     if !is_signed {
         let old = read_signers(&log.key)?;
-        let signed = signed_log(&config, policy_set, Some(signed_by(log, old)?))?;
+        let signed = signed_log(&config, NO_POLICY_SET, Some(signed_by(log, old)?))?;
         let time = clock::now();
         let appended = signed.append_log_key(&LogKey {
             time,
@@ -62,7 +60,7 @@ pub(super) fn run(config: &Path) -> Result<Status, Failure> {
             .map_err(Failure::Storage)?;
         close(signed)?;
     }
-    sign_by_both(&config, policy_set, new.into_iter().chain(old).collect())?;
+    sign_by_both(&config, new.into_iter().chain(old).collect())?;
     let index = last_rotation(folder, &keys).with_context(context(&config));
     let proof = prove(folder, index.map_err(Failure::Storage)?);
     let proof = proof
@@ -89,10 +87,10 @@ fn context(config: &Config) -> impl Fn() -> String + '_ {
 }
 
 /// A checkpoint that whoever trusts either key believes.
-fn sign_by_both(config: &Config, policy_set: Digest, all: Vec<Signer>) -> Result<(), Failure> {
+fn sign_by_both(config: &Config, all: Vec<Signer>) -> Result<(), Failure> {
     close(signed_log(
         config,
-        policy_set,
+        NO_POLICY_SET,
         Some(signed_by(&config.log, all)?),
     )?)
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::{CheckedKey, KeyFile, KeyOptions, is_grant, lifecycle_named, shared};
+use super::{CheckedKey, KeyFile, KeyOptions, lifecycle_named, shared};
 use crate::address::{AddressError, Network};
 use crate::digest::{Digest, DigestError};
+use crate::key::grant::is_grant;
 use crate::key::{
     Environment, KeyId, KeyRecord, LABEL_MAX_BYTES, LABELS_MAX, Lifecycle, NETWORKS_MAX,
     OWNER_MAX_BYTES, SCOPE_MAX_BYTES, SCOPES_MAX,

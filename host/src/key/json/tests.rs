@@ -5,6 +5,7 @@ mod lines;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::key::grant::is_grant;
 use crate::key::{LABELS_MAX, NETWORKS_MAX, OWNER_MAX_BYTES, SCOPES_MAX};
 
 const STRICT: KeyOptions = KeyOptions {

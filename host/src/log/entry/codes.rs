@@ -8,6 +8,8 @@ use crate::decision::Permission;
 use crate::decision::trace::Question;
 use crate::decision::verdict::{Effect, FaultKind};
 use crate::key::Lifecycle;
+use crate::key::event::KeyEventKind;
+use crate::key::state::State;
 use crate::log::Durability;
 
 /// The types of entries: the first item of each.
@@ -24,6 +26,8 @@ pub(super) const OUTAGE: u64 = 4;
 pub(super) const LOG_KEY: u64 = 5;
 /// See [`BOOT`].
 pub(super) const RETENTION: u64 = 6;
+/// See [`BOOT`].
+pub(super) const KEY_EVENT: u64 = 8;
 
 /// The layout of the types that have only had one: the second item of each.
 pub(super) const LAYOUT: u64 = 1;
@@ -36,6 +40,13 @@ pub(super) const DECISION_LAYOUT_1: u64 = 1;
 pub(super) const OUTCOME_VERDICT: u64 = 0;
 /// See [`OUTCOME_VERDICT`].
 pub(super) const OUTCOME_FAULT: u64 = 1;
+
+/// A key event's subject: its first item.
+pub(super) const SUBJECT_KEY: u64 = 0;
+/// See [`SUBJECT_KEY`].
+pub(super) const SUBJECT_KEYS: u64 = 1;
+/// See [`SUBJECT_KEY`].
+pub(super) const SUBJECT_NOTHING: u64 = 2;
 
 /// The kinds of an attribute's value: the one answer whose kind its question leaves open.
 pub(super) mod value {
@@ -235,6 +246,53 @@ pub(super) const fn durability_of(code: u64) -> Option<Durability> {
         1 => Some(Durability::Durable),
         _ => None,
     }
+}
+
+pub(super) const fn state(state: State) -> u64 {
+    match state {
+        State::Pending => 0,
+        State::Active => 1,
+        State::Deprecated => 2,
+        State::Suspended => 3,
+        State::Expired => 4,
+        State::Superseded => 5,
+        State::Revoked => 6,
+    }
+}
+
+pub(super) fn state_of(code: u64) -> Option<State> {
+    State::ALL.into_iter().find(|it| state(*it) == code)
+}
+
+pub(super) const fn key_event(kind: KeyEventKind) -> u64 {
+    match kind {
+        KeyEventKind::Issued => 0,
+        KeyEventKind::Imported => 1,
+        KeyEventKind::Activated => 2,
+        KeyEventKind::Rotated => 3,
+        KeyEventKind::Succeeded => 4,
+        KeyEventKind::SecretReplaced => 5,
+        KeyEventKind::Suspended => 6,
+        KeyEventKind::Resumed => 7,
+        KeyEventKind::Masked => 8,
+        KeyEventKind::Unmasked => 9,
+        KeyEventKind::ExpiryShortened => 10,
+        KeyEventKind::ScopesNarrowed => 11,
+        KeyEventKind::ScopesWidened => 12,
+        KeyEventKind::NetworksChanged => 13,
+        KeyEventKind::GraceEnded => 14,
+        KeyEventKind::RevocationOrdered => 15,
+        KeyEventKind::Revoked => 16,
+        KeyEventKind::RevokedInEmergency => 17,
+        KeyEventKind::EmergencyReviewed => 18,
+        KeyEventKind::Refused => 19,
+    }
+}
+
+pub(super) fn key_event_of(code: u64) -> Option<KeyEventKind> {
+    KeyEventKind::ALL
+        .into_iter()
+        .find(|it| key_event(*it) == code)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::decision::verdict::{
 use crate::decision::{DecisionId, DecisionRecord};
 use crate::digest::Digest;
 use crate::key::KeyId;
+use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, REASON_MAX_BYTES, Subject};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
@@ -37,6 +38,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         (codes::BOOT, codes::LAYOUT) => 9,
         (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
         (codes::RETENTION, codes::LAYOUT) => 6,
+        (codes::KEY_EVENT, codes::LAYOUT) => 10,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
         (
@@ -46,7 +48,8 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
             | codes::RELOAD
             | codes::OUTAGE
             | codes::LOG_KEY
-            | codes::RETENTION,
+            | codes::RETENTION
+            | codes::KEY_EVENT,
             other,
         ) => {
             return Err(EntryError::UnknownVersion(other));
@@ -66,6 +69,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::OUTAGE => Entry::Outage(cbor.outage()?),
         codes::LOG_KEY => Entry::LogKey(cbor.log_key()?),
         codes::RETENTION => Entry::Retention(cbor.retention()?),
+        codes::KEY_EVENT => Entry::KeyEvent(cbor.key_event()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -142,6 +146,57 @@ impl<'b> Cbor<'b> {
             before,
             policy,
         })
+    }
+
+    fn key_event(&mut self) -> Result<KeyEvent, EntryError> {
+        Ok(KeyEvent {
+            time: self.instant()?,
+            sequence: self.number("a number of a key event")?,
+            previous: self.or_null(Self::digest)?,
+            kind: self.code("a kind of key event", codes::key_event_of)?,
+            subject: self.subject()?,
+            actor: self.or_null(|cbor| cbor.limited_text(ACTOR_MAX_BYTES))?,
+            reason: self.or_null(|cbor| cbor.limited_text(REASON_MAX_BYTES))?,
+            order: self.or_null(Self::digest)?,
+        })
+    }
+
+    fn subject(&mut self) -> Result<Subject, EntryError> {
+        let offset = self.decoder.position();
+        let items = self.count("what a key event is about")?;
+        match (self.number("a kind of subject")?, items) {
+            (codes::SUBJECT_KEY, 7) => Ok(Subject::Key {
+                id: self.key_id()?,
+                version: self.number("a version")?,
+                before: self.or_null(Self::digest)?,
+                after: self.digest()?,
+                state: self.code("a state", codes::state_of)?,
+                other: self.or_null(Self::key_id)?,
+            }),
+            (codes::SUBJECT_KEYS, 3) => Ok(Subject::Keys {
+                count: self.number("how many keys")?,
+                digest: self.digest()?,
+            }),
+            (codes::SUBJECT_NOTHING, 2) => Ok(Subject::Nothing {
+                id: self.or_null(Self::key_id)?,
+            }),
+            _ => Err(EntryError::Malformed {
+                offset,
+                expected: "what a key event is about",
+            }),
+        }
+    }
+
+    /// A text of at least one byte.
+    fn limited_text(&mut self, most: usize) -> Result<Arc<str>, EntryError> {
+        let offset = self.decoder.position();
+        let text = self.shared_text()?;
+        if (1..=most).contains(&text.len()) {
+            Ok(text)
+        } else {
+            let expected = "a text within its limits";
+            Err(EntryError::Malformed { offset, expected })
+        }
     }
 
     fn reload(&mut self) -> Result<Reload, EntryError> {

@@ -13,7 +13,9 @@ use crate::decision::trace::{Answer, Question};
 use crate::decision::verdict::{
     Evaluated, Evaluation, Evaluations, Outcome, Params, Reason, Verdict,
 };
+use crate::digest::Digest;
 use crate::key::KeyId;
+use crate::key::event::{KeyEvent, Subject};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
@@ -52,6 +54,10 @@ pub(super) fn outage(outage: &Outage, out: &mut Vec<u8>) {
 
 pub(super) fn retention(retention: &Retention, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.retention(retention));
+}
+
+pub(super) fn key_event(event: &KeyEvent, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.key_event(event));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -126,6 +132,41 @@ impl Cbor<'_> {
         Ok(())
     }
 
+    fn key_event(&mut self, event: &KeyEvent) -> Written {
+        self.open(10, codes::KEY_EVENT, codes::LAYOUT)?;
+        self.instant(event.time)?;
+        self.0.u64(event.sequence)?;
+        self.digest_or_null(event.previous.as_ref())?;
+        self.0.u64(codes::key_event(event.kind))?;
+        match &event.subject {
+            Subject::Key {
+                id,
+                version,
+                before,
+                after,
+                state,
+                other,
+            } => {
+                self.0.array(7)?.u64(codes::SUBJECT_KEY)?;
+                self.0.str(id.as_str())?.u64(*version)?;
+                self.digest_or_null(before.as_ref())?;
+                self.0.bytes(after.as_bytes())?.u64(codes::state(*state))?;
+                self.text_or_null(other.as_ref().map(KeyId::as_str))?;
+            }
+            Subject::Keys { count, digest } => {
+                self.0.array(3)?.u64(codes::SUBJECT_KEYS)?;
+                self.0.u64(*count)?.bytes(digest.as_bytes())?;
+            }
+            Subject::Nothing { id } => {
+                self.0.array(2)?.u64(codes::SUBJECT_NOTHING)?;
+                self.text_or_null(id.as_ref().map(KeyId::as_str))?;
+            }
+        }
+        self.text_or_null(event.actor.as_deref())?;
+        self.text_or_null(event.reason.as_deref())?;
+        self.digest_or_null(event.order.as_ref())
+    }
+
     fn decision(&mut self, layout: u64, decision: &DecisionRecord) -> Written {
         let says_reused = layout != codes::DECISION_LAYOUT_1;
         self.open(12 + u64::from(says_reused), codes::DECISION, layout)?;
@@ -133,10 +174,7 @@ impl Cbor<'_> {
         self.instant(decision.time)?;
         self.text_or_null(decision.request.as_deref())?;
         self.text_or_null(decision.key.as_ref().map(KeyId::as_str))?;
-        match &decision.key_record {
-            Some(digest) => self.0.bytes(digest.as_bytes())?,
-            None => self.0.null()?,
-        };
+        self.digest_or_null(decision.key_record.as_ref())?;
         self.0.bytes(decision.policy_set.as_bytes())?;
         self.0.u64(codes::permission(decision.permission))?;
         self.0.str(&decision.reason)?;
@@ -307,6 +345,14 @@ impl Cbor<'_> {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     fn instant(&mut self, instant: Timestamp) -> Written {
         self.0.i64(instant.millis())?;
+        Ok(())
+    }
+
+    fn digest_or_null(&mut self, digest: Option<&Digest>) -> Written {
+        match digest {
+            Some(digest) => self.0.bytes(digest.as_bytes())?,
+            None => self.0.null()?,
+        };
         Ok(())
     }
 

@@ -16,7 +16,9 @@ use crate::decision::verdict::{
     Reason, Signal, Verdict,
 };
 use crate::decision::{DecisionId, Permission};
-use crate::key::Lifecycle;
+use crate::key::event::{KeyEventKind, Subject};
+use crate::key::state::State;
+use crate::key::{KeyId, Lifecycle};
 
 mod golden;
 
@@ -128,6 +130,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         });
     prop_oneof![
         1 => boot,
+        2 => key_event(),
         1 => log_key,
         1 => outage,
         1 => recovery,
@@ -135,6 +138,51 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => retention,
         6 => decision,
     ]
+}
+
+fn key_event() -> impl Strategy<Value = Entry> {
+    let key = || "[0-9A-Za-z]{12}".prop_map(|id| -> KeyId { id.parse().unwrap() });
+    let change = (
+        any::<u64>(),
+        option::of(digest()),
+        digest(),
+        proptest::sample::select(State::ALL.to_vec()),
+        option::of(key()),
+    );
+    let one =
+        (key(), change).prop_map(
+            |(id, (version, before, after, state, other))| Subject::Key {
+                id,
+                version,
+                before,
+                after,
+                state,
+                other,
+            },
+        );
+    let many = (any::<u64>(), digest()).prop_map(|(count, digest)| Subject::Keys { count, digest });
+    let none = option::of(key()).prop_map(|id| Subject::Nothing { id });
+    let kind = proptest::sample::select(KeyEventKind::ALL.to_vec());
+    let said = || option::of(".{1,20}".prop_map(Arc::from));
+    (
+        (instant(), any::<u64>(), option::of(digest()), kind),
+        prop_oneof![2 => one, 1 => many, 1 => none],
+        (said(), said(), option::of(digest())),
+    )
+        .prop_map(
+            |((time, sequence, previous, kind), subject, (actor, reason, order))| {
+                Entry::KeyEvent(KeyEvent {
+                    time,
+                    sequence,
+                    previous,
+                    kind,
+                    subject,
+                    actor,
+                    reason,
+                    order,
+                })
+            },
+        )
 }
 
 fn decision() -> impl Strategy<Value = DecisionRecord> {

@@ -7,8 +7,11 @@ use rusqlite::ErrorCode;
 
 use super::file::{BUSY_TIMEOUT_SECONDS, SCHEMA_VERSION};
 use crate::credential::random::RandomnessError;
+use crate::digest::Digest;
 use crate::key::KeyId;
+use crate::key::edit::EditError;
 use crate::key::json::{FieldProblem, KeyProblems};
+use crate::timestamp::Timestamp;
 
 /// Why a registry file could not be opened, read or changed. A change that fails changes nothing.
 /// The messages do not hold the file's path, which whoever opened it knows.
@@ -75,6 +78,72 @@ pub enum SqliteError {
     /// A new key would grant nothing.
     #[error("a key cannot be issued without a scope; give at least one")]
     NoScope,
+    /// There is no such key.
+    #[error("the registry has no key `{0}`")]
+    NoKey(KeyId),
+    /// What was asked for is not done to the key.
+    #[error("key `{key}`: {error}")]
+    Edit {
+        /// Which key.
+        key: KeyId,
+        /// Why not.
+        error: EditError,
+    },
+    /// Two keys of the lineage are usable.
+    #[error(
+        "rotation-in-progress: key `{key}` is still usable{}; wait until then, or let a manager end \
+         its grace period with --force", until_text(*.until)
+    )]
+    RotationInProgress {
+        /// The older one.
+        key: KeyId,
+        /// When its grace period ends.
+        until: Option<Timestamp>,
+    },
+    /// The clock went backwards.
+    #[error(
+        "the clock says {now}, and the registry was last changed at {last}; set the clock right"
+    )]
+    ClockBehind {
+        /// What the clock says.
+        now: Timestamp,
+        /// The time of the last event.
+        last: Timestamp,
+    },
+    /// Nobody, or nothing, to record.
+    #[error("this needs a name of who does it and a reason")]
+    NoReason,
+    /// There is no open order with this digest.
+    #[error(
+        "there is no open revocation order {0}; `keyward key orders` shows those that there are"
+    )]
+    NoOrder(Digest),
+    /// Nobody confirms an order of their own.
+    #[error("the order is `{0}`'s own; another manager has to confirm it")]
+    OwnOrder(String),
+    /// It was not confirmed in time.
+    #[error("the order could be confirmed until {0}; the key stays suspended, order it again")]
+    OrderExpired(Timestamp),
+    /// An emergency has to be reviewed first.
+    #[error(
+        "`{manager}` revoked key `{key}` in an emergency that nobody has reviewed; another manager \
+         does that with `keyward key review`, before the next emergency"
+    )]
+    Unreviewed {
+        /// The key that was revoked.
+        key: KeyId,
+        /// By whom.
+        manager: String,
+    },
+    /// There is no emergency to review.
+    #[error("there is no emergency of key `{0}` that has to be reviewed")]
+    NoEmergency(KeyId),
+    /// Nobody reviews what they did.
+    #[error("`{0}` acted in that emergency; another manager has to review it")]
+    OwnEmergency(String),
+    /// Why the change is made cannot be recorded.
+    #[error("the reason: {0}")]
+    Reason(FieldProblem),
     /// Who makes the change cannot be recorded.
     #[error("the name of who makes the change: {0}")]
     Actor(FieldProblem),
@@ -89,6 +158,32 @@ pub enum SqliteError {
     Other(String),
 }
 
+impl SqliteError {
+    /// Whether what was asked for is why, and not the file.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Existing { .. }
+                | Self::Twice(_)
+                | Self::NoScope
+                | Self::NewKey(_)
+                | Self::Actor(_)
+                | Self::Reason(_)
+                | Self::NoKey(_)
+                | Self::Edit { .. }
+                | Self::RotationInProgress { .. }
+                | Self::NoReason
+                | Self::NoOrder(_)
+                | Self::OwnOrder(_)
+                | Self::OrderExpired(_)
+                | Self::Unreviewed { .. }
+                | Self::NoEmergency(_)
+                | Self::OwnEmergency(_)
+        )
+    }
+}
+
 impl From<rusqlite::Error> for SqliteError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
@@ -101,6 +196,10 @@ impl From<rusqlite::Error> for SqliteError {
             _ => Self::Other(error.to_string()),
         }
     }
+}
+
+fn until_text(until: Option<Timestamp>) -> String {
+    until.map_or_else(String::new, |until| format!(" until {until}"))
 }
 
 /// The message of [`SqliteError::Existing`].

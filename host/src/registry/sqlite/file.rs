@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::SqliteError;
 
 /// The version of [`SCHEMA`], in the file's `user_version`.
-pub(super) const SCHEMA_VERSION: i32 = 1;
+pub(super) const SCHEMA_VERSION: i32 = 2;
 /// How long a call waits for another process, in seconds.
 pub(super) const BUSY_TIMEOUT_SECONDS: u64 = 5;
 /// `kwrd`: the mark of keyward's files, in SQLite's header.
@@ -19,7 +19,9 @@ pub(super) const APPLICATION_ID: i32 = 0x6b77_7264;
 const WAL_KEPT_MAX_BYTES: i64 = 64 * 1024 * 1024;
 
 /// `key.record` is the record, in canonical JSON; the columns beside it are for queries, and are
-/// compared with it when a row is read. Times are milliseconds since 1970-01-01T00:00:00Z.
+/// compared with it when a row is read. `key_event.entry` is the event as the log takes it, and
+/// `record` the record that it led to. `recorded` says for each log how far it has the events.
+/// Times are milliseconds since 1970-01-01T00:00:00Z.
 const SCHEMA: &str = "
 CREATE TABLE key (
     id TEXT NOT NULL PRIMARY KEY,
@@ -29,17 +31,40 @@ CREATE TABLE key (
         CHECK (lifecycle IN ('active', 'deprecated', 'suspended', 'revoked')),
     expires_at INTEGER,
     record TEXT NOT NULL,
-    secret_sha256 BLOB CHECK (length(secret_sha256) = 32)
+    secret_sha256 BLOB CHECK (length(secret_sha256) = 32),
+    predecessor TEXT REFERENCES key (id),
+    is_unused INTEGER NOT NULL DEFAULT 0 CHECK (is_unused IN (0, 1))
 ) STRICT;
+CREATE INDEX key_predecessor ON key (predecessor) WHERE predecessor IS NOT NULL;
 CREATE TABLE key_event (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    key_id TEXT NOT NULL REFERENCES key (id),
-    version INTEGER NOT NULL CHECK (version >= 1),
+    sequence INTEGER NOT NULL PRIMARY KEY CHECK (sequence >= 1),
+    key_id TEXT REFERENCES key (id),
     at INTEGER NOT NULL,
     kind TEXT NOT NULL,
-    actor TEXT,
-    detail TEXT NOT NULL,
-    UNIQUE (key_id, version)
+    entry BLOB NOT NULL,
+    record TEXT
+) STRICT;
+CREATE INDEX key_event_key ON key_event (key_id, sequence) WHERE key_id IS NOT NULL;
+CREATE TABLE recorded (
+    origin TEXT NOT NULL PRIMARY KEY,
+    sequence INTEGER NOT NULL CHECK (sequence >= 1),
+    log_index INTEGER NOT NULL CHECK (log_index >= 0)
+) STRICT;
+CREATE TABLE revocation_order (
+    digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
+    key_id TEXT NOT NULL REFERENCES key (id),
+    requester TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('open', 'confirmed', 'replaced'))
+) STRICT;
+CREATE INDEX revocation_order_key ON revocation_order (key_id);
+CREATE TABLE emergency (
+    sequence INTEGER NOT NULL PRIMARY KEY REFERENCES key_event (sequence),
+    key_id TEXT NOT NULL REFERENCES key (id),
+    manager TEXT NOT NULL,
+    reviewer TEXT
 ) STRICT;
 ";
 

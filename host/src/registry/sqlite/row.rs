@@ -4,10 +4,12 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, Transaction, params};
 
-use super::{Change, SqliteError};
+use super::SqliteError;
 use crate::digest::Digest;
 use crate::key::json::CheckedKey;
+use crate::key::{KeyId, KeyRecord};
 use crate::shown::shown;
+use crate::timestamp::Timestamp;
 
 /// The columns of a key, in the order of [`key_of`]. What is too long to be keyward's is not read.
 macro_rules! columns {
@@ -20,66 +22,72 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
-/// Adds keys and their first events, within one transaction.
-pub(super) struct Insert<'a> {
-    key: Statement<'a>,
-    event: Statement<'a>,
-    kind: &'static str,
-    change: Change<'a>,
+/// A key with what is not in its record.
+pub(super) struct Held {
+    pub(super) key: CheckedKey,
+    /// The key that it succeeds.
+    pub(super) predecessor: Option<KeyId>,
+    /// It is a successor that nobody has used yet.
+    pub(super) is_unused: bool,
 }
 
+impl Held {
+    pub(super) const fn record(&self) -> &KeyRecord {
+        self.key.record()
+    }
+}
+
+/// Adds keys, within one transaction.
+pub(super) struct Insert<'a>(Statement<'a>);
+
 impl<'a> Insert<'a> {
-    /// Prepares to add keys, each with an event of this kind.
-    pub(super) fn prepare(
-        transaction: &'a Transaction<'_>,
-        kind: &'static str,
-        change: Change<'a>,
-    ) -> Result<Self, SqliteError> {
-        change.check()?;
-        let key = transaction.prepare(
-            "INSERT INTO key (id, version, owner, lifecycle, expires_at, record, secret_sha256)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
-        )?;
-        let event = transaction.prepare(
-            "INSERT INTO key_event (key_id, version, at, kind, actor, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?;
-        Ok(Self {
-            key,
-            event,
-            kind,
-            change,
-        })
+    pub(super) fn prepare(transaction: &'a Transaction<'_>) -> Result<Self, SqliteError> {
+        Ok(Self(transaction.prepare(
+            "INSERT INTO key (id, version, owner, lifecycle, expires_at, record, secret_sha256,
+                 predecessor, is_unused)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 IS NOT NULL) ON CONFLICT (id) DO NOTHING",
+        )?))
     }
 
-    /// Adds a key and its event; false, and nothing added, when there is one with its id.
-    pub(super) fn add(&mut self, key: &CheckedKey) -> Result<bool, SqliteError> {
+    /// Adds a key; false, and nothing added, when there is one with its id. A successor is one that
+    /// nobody has used.
+    pub(super) fn add(
+        &mut self,
+        key: &CheckedKey,
+        predecessor: Option<KeyId>,
+    ) -> Result<bool, SqliteError> {
         let record = key.record();
         let version = i64::try_from(record.version)
             .map_err(|_| SqliteError::Other("a version beyond any".to_owned()))?;
-        let json = record.to_canonical_json();
-        let added = self.key.execute(params![
+        let added = self.0.execute(params![
             record.id.as_str(),
             version,
             &*record.owner,
             record.lifecycle.as_str(),
-            record.expires_at.map(|end| end.millis()),
-            json,
+            record.expires_at.map(Timestamp::millis),
+            record.to_canonical_json(),
             key.secret().map(|secret| secret.as_bytes().as_slice()),
+            predecessor.as_ref().map(KeyId::as_str),
         ])?;
-        if added == 0 {
-            return Ok(false);
-        }
-        self.event.execute(params![
-            record.id.as_str(),
-            version,
-            self.change.at.millis(),
-            self.kind,
-            self.change.actor,
-            format!("{{\"record_sha256\":\"{}\"}}", Digest::of(json.as_bytes())),
-        ])?;
-        Ok(true)
+        Ok(added > 0)
     }
+}
+
+/// The key of a row that has the columns behind those of [`key_of`]: its predecessor, and whether
+/// nobody has used it.
+pub(super) fn held_of(row: &Row<'_>) -> Result<Held, SqliteError> {
+    let key = key_of(row)?;
+    let predecessor: Option<String> = row.get(7)?;
+    let predecessor = predecessor.map(|id| id.parse()).transpose();
+    let predecessor = predecessor.map_err(|_| SqliteError::Row {
+        id: key.record().id.to_string(),
+        problem: "its predecessor is not a key id".to_owned(),
+    })?;
+    Ok(Held {
+        key,
+        predecessor,
+        is_unused: row.get(8)?,
+    })
 }
 
 /// The key of a row, if the row says nothing else than its record.

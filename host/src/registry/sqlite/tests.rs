@@ -9,7 +9,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::credential::random::{RandomnessError, operating_system};
 use crate::credential::{Credential, Presented};
+use crate::digest::Digest;
+use crate::key::event::KeyEvent;
 use crate::key::json::read_keys;
+use crate::key::state::State;
+use crate::log::Entry;
 use crate::registry::gate;
 
 mod hostile;
@@ -26,10 +30,11 @@ fn open(path: &Path) -> SqliteRegistry {
     SqliteRegistry::open(path, KeyOptions::default()).unwrap()
 }
 
-fn change() -> Change<'static> {
-    Change {
+fn change() -> By<'static> {
+    By {
         at: Timestamp::from_millis(NOW),
         actor: Some("amira"),
+        reason: None,
     }
 }
 
@@ -75,23 +80,20 @@ fn ids(registry: &SqliteRegistry) -> Vec<String> {
     ids
 }
 
-/// The events in order: key, version, time, kind, actor, detail.
-fn events(registry: &SqliteRegistry) -> Vec<(String, i64, i64, String, Option<String>, String)> {
-    let sql = "SELECT key_id, version, at, kind, actor, detail FROM key_event ORDER BY seq";
-    let mut statement = registry.connection.prepare(sql).unwrap();
-    let rows = statement
-        .query_map([], |row| {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-                row.get(5)?,
-            ))
-        })
-        .unwrap();
-    rows.map(Result::unwrap).collect()
+/// The events in order; each names the one before.
+fn events(registry: &SqliteRegistry) -> Vec<KeyEvent> {
+    let mut events = Vec::new();
+    let mut previous = None;
+    while let Some(stored) = registry.event_after(events.len() as u64).unwrap() {
+        let Ok(Entry::KeyEvent(event)) = Entry::decode(&stored.entry) else {
+            panic!("not a key event");
+        };
+        assert_eq!(event.sequence, stored.sequence);
+        assert_eq!(event.previous, previous);
+        previous = Some(Digest::of(&stored.entry));
+        events.push(event);
+    }
+    events
 }
 
 #[test]
@@ -147,43 +149,39 @@ fn every_change_leaves_its_event() {
     let (record, _) = registry
         .issue(&new_key(), change(), &mut operating_system())
         .unwrap();
-    let later = Change {
+    let later = By {
         at: Timestamp::from_millis(NOW + 1),
         actor: None,
+        reason: None,
     };
     assert_eq!(registry.import(keys(&[2, 1]), later).unwrap(), 2);
-    let detail = |digest| format!("{{\"record_sha256\":\"{digest}\"}}");
-    let imported = |id: &str| {
-        let digest = registry
-            .get(&id.parse().unwrap())
-            .unwrap()
-            .unwrap()
-            .digest();
-        (
-            id.to_owned(),
-            1,
-            NOW + 1,
-            "imported".to_owned(),
-            None,
-            detail(digest),
-        )
+    let events = events(&registry);
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].kind, KeyEventKind::Issued);
+    assert_eq!(events[0].time.millis(), NOW);
+    assert_eq!(events[0].actor.as_deref(), Some("amira"));
+    let issued = Subject::Key {
+        id: record.id,
+        version: 1,
+        before: None,
+        after: record.digest(),
+        state: State::Active,
+        other: None,
     };
-    let actor = Some("amira".to_owned());
-    assert_eq!(
-        events(&registry),
-        [
-            (
-                record.id.to_string(),
-                1,
-                NOW,
-                "issued".to_owned(),
-                actor,
-                detail(record.digest())
-            ),
-            imported("000000000001"),
-            imported("000000000002"),
-        ]
-    );
+    assert_eq!(events[0].subject, issued);
+    let lines: String = ["000000000001", "000000000002"]
+        .map(|id| {
+            let record = registry.get(&id.parse().unwrap()).unwrap().unwrap();
+            format!("{id} {}\n", record.digest())
+        })
+        .concat();
+    let imported = Subject::Keys {
+        count: 2,
+        digest: Digest::of(lines.as_bytes()),
+    };
+    assert_eq!(events[1].kind, KeyEventKind::Imported);
+    assert_eq!(events[1].time.millis(), NOW + 1);
+    assert_eq!(events[1].subject, imported);
 }
 
 /// Spoils a key; what the refusal says of it.
@@ -272,7 +270,7 @@ fn who_makes_a_change_can_be_shown() {
         ("a".repeat(257), false),
         ("a\u{1b}[2J".to_owned(), false),
     ] {
-        let change = Change {
+        let change = By {
             actor: Some(&actor),
             ..change()
         };
@@ -369,7 +367,7 @@ fn an_import_is_all_or_nothing_and_names_the_keys_that_are_there() {
         "key `000000000002` is there twice; leave one out"
     );
     assert_eq!(ids(&registry), ["000000000005", "000000000007"]);
-    assert_eq!(events(&registry).len(), 2);
+    assert_eq!(events(&registry).len(), 1);
 
     let many: Vec<_> = (100..300).collect();
     registry.import(keys(&many), change()).unwrap();

@@ -1,0 +1,181 @@
+//! `keyward key issue` and `import`: new keys.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::anyhow;
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::super::output::clip;
+use super::super::{Failure, Status, open, print, say};
+use super::keeper::{Intent, Keeper};
+use super::read::not_compliant;
+use super::{DAY_MS, after, time};
+use crate::address::Network;
+use crate::config::Config;
+use crate::credential::random::operating_system;
+use crate::governance::principal::Action;
+use crate::key::{Environment, KeyRecord};
+use crate::registry::sqlite::NewKey;
+use crate::timestamp::Timestamp;
+
+/// Arguments of `keyward key issue`.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("end").required(true).args(["expires_at", "expires_in_days"])))]
+pub(in crate::cli) struct IssueArgs {
+    /// Who answers for the key
+    #[arg(long)]
+    owner: String,
+    /// What it may do: `resource:action`; may be given more than once
+    #[arg(long = "scope", required = true, value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// When it ends, in RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expires_at: Option<Timestamp>,
+    /// When it ends, counted from now
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    expires_in_days: Option<u32>,
+    /// From when it may be used
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    not_before: Option<Timestamp>,
+    /// When it should be rotated
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    rotate_by: Option<Timestamp>,
+    /// From where it may be used, for example 203.0.113.0/24; may be given more than once
+    #[arg(long = "allow-network", value_name = "NETWORK")]
+    networks: Vec<Network>,
+    /// Put it under the read-only mask
+    #[arg(long)]
+    read_only: bool,
+    /// A label, `name=value`; may be given more than once
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// The environment that its credential names
+    #[arg(long, value_enum, default_value = "live")]
+    environment: EnvironmentArg,
+    /// Why, for the key's history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// The environments, as an argument.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EnvironmentArg {
+    /// Production
+    Live,
+    /// Everything else
+    Test,
+}
+
+pub(in crate::cli) const EXAMPLES: &str = "\
+Example:
+  keyward key issue --owner inventory-sync --scope inventory:read --expires-in-days 90 \\
+    --allow-network 203.0.113.0/24 --label connector=quickbooks";
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write `name=value`")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+pub(super) fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure> {
+    check_arguments(args)?;
+    let intent = Intent {
+        action: Action::Issue,
+        key: None,
+    };
+    let mut keeper = Keeper::begin(config, intent)?;
+    let now = keeper.now;
+    let in_days = |days: u32| after(now, u64::from(days).saturating_mul(DAY_MS));
+    let end = args.expires_in_days.map(in_days);
+    let new = NewKey {
+        owner: args.owner.clone(),
+        environment: match args.environment {
+            EnvironmentArg::Live => Environment::Live,
+            EnvironmentArg::Test => Environment::Test,
+        },
+        scopes: args.scopes.clone(),
+        expires_at: args.expires_at.or(end).ok_or_else(|| {
+            Failure::usage(anyhow!(
+                "a key needs an end; give --expires-at or --expires-in-days"
+            ))
+        })?,
+        not_before: args.not_before,
+        rotate_by: args.rotate_by,
+        allowed_networks: (!args.networks.is_empty()).then(|| args.networks.clone()),
+        read_only: args.read_only,
+        labels: args.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+    };
+    check_lifetime(config, (now, new.expires_at))?;
+    let (record, secret) = keeper.change(args.reason.as_deref(), |registry, by| {
+        registry.issue(&new, by, &mut operating_system())
+    })?;
+    warn_of(config, &record, now);
+    let (id, owner) = (record.id, clip(&record.owner, 80));
+    say(format_args!(
+        "key {id} of {owner}; the credential below is shown this once and cannot be recovered"
+    ));
+    print(&format!("{}\n", secret.expose())).inspect_err(|_| {
+        say(format_args!(
+            "key {id} was issued, but its credential could not be shown and is lost; issue another"
+        ));
+    })
+}
+
+/// Says what the policies will hold against a key that was just issued. A configuration whose
+/// policies do not load is for `check` to complain about.
+fn warn_of(config: &Config, record: &KeyRecord, now: Timestamp) {
+    let Ok(engine) = open::engine() else { return };
+    let Ok(policies) = open::policies(&config.policies, &engine) else {
+        return;
+    };
+    for reason in not_compliant(&policies, record.clone(), now) {
+        say(format_args!(
+            "warning: the policies will refuse this key with {reason}"
+        ));
+    }
+}
+
+/// Nobody issues a longer life than the organisation allows.
+fn check_lifetime(config: &Config, (now, end): (Timestamp, Timestamp)) -> Result<(), Failure> {
+    let days = config.governance.max_lifetime_days;
+    let latest = after(now, days.saturating_mul(DAY_MS));
+    if end > latest {
+        return Err(Failure::usage(anyhow!(
+            "a key lives at most {days} days ([governance] max_lifetime_days), so until {latest}"
+        )));
+    }
+    Ok(())
+}
+
+/// What no single argument shows.
+fn check_arguments(args: &IssueArgs) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    if let Some((name, _)) = args.labels.iter().find(|(name, _)| !names.insert(name)) {
+        return Err(Failure::usage(anyhow!("the label `{name}` is given twice")));
+    }
+    match (args.not_before, args.expires_at) {
+        (Some(start), Some(end)) if start >= end => Err(Failure::usage(anyhow!(
+            "--not-before is not before --expires-at: no use at all"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn import(config: &Config, file: &Path) -> Result<Status, Failure> {
+    let options = open::key_options(&config.registry);
+    let is_toml = file
+        .extension()
+        .is_some_and(|extension| extension == "toml");
+    let keys = if is_toml {
+        open::key_toml(file, options)
+    } else {
+        open::key_file(file, options)
+    }?;
+    let intent = Intent {
+        action: Action::Issue,
+        key: None,
+    };
+    let mut keeper = Keeper::begin(config, intent)?;
+    let count = keeper.change(None, |registry, by| registry.import(keys, by))?;
+    print(&format!("imported {count} keys\n"))
+}

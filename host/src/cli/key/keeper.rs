@@ -1,0 +1,213 @@
+//! Who changes keys, in which registry, and that the log is told.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use nix::unistd::{Uid, User};
+
+use super::super::{Failure, open, say};
+use crate::clock;
+use crate::config::{Config, RegistrySource};
+use crate::governance::principal::{Action, authorize};
+use crate::governance::recorded::record;
+use crate::key::KeyId;
+use crate::key::json::KeyOptions;
+use crate::log::{Log, LogError};
+use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
+use crate::timestamp::Timestamp;
+
+/// Somebody at work: the registry, and the log if no host is writing it.
+pub(super) struct Keeper<'a> {
+    config: &'a Config,
+    pub(super) registry: SqliteRegistry,
+    log: Option<Log>,
+    pub(super) now: Timestamp,
+    actor: String,
+}
+
+/// What is to be done, to which key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Intent {
+    pub(super) action: Action,
+    pub(super) key: Option<KeyId>,
+}
+
+impl<'a> Keeper<'a> {
+    /// Lets somebody begin who may do what is intended. What was changed earlier and is not in the
+    /// log is told first, and a registry that is not the one the log knows is refused.
+    pub(super) fn begin(config: &'a Config, intent: Intent) -> Result<Self, Failure> {
+        let open = match intent.action {
+            Action::Issue => SqliteRegistry::open,
+            _ => SqliteRegistry::open_existing,
+        };
+        let registry = database(config, open)?;
+        let mut keeper = Self {
+            config,
+            registry,
+            log: None,
+            now: clock::now(),
+            actor: os_user(),
+        };
+        keeper.authorize(intent)?;
+        // What takes away is done also where the log is out of order: nobody allows then anyway.
+        keeper.log = match open_log(config) {
+            Ok(log) => log,
+            Err(Failure::Storage(error)) if is_restriction(intent.action) => {
+                say(format_args!("warning: not recorded for now: {error:#}"));
+                None
+            }
+            Err(failure) => return Err(failure),
+        };
+        keeper.record()?;
+        Ok(keeper)
+    }
+
+    /// Lets somebody look who may.
+    pub(super) fn look(config: &'a Config) -> Result<Self, Failure> {
+        let mut keeper = Self {
+            config,
+            registry: database(config, SqliteRegistry::open_existing)?,
+            log: None,
+            now: clock::now(),
+            actor: os_user(),
+        };
+        keeper.authorize(Intent {
+            action: Action::View,
+            key: None,
+        })?;
+        Ok(keeper)
+    }
+
+    /// Lets go on who may do something more. A refusal is an event.
+    pub(super) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
+        let user = os_user();
+        let may = authorize(&self.config.principals, &user, (intent.action, self.now));
+        match may {
+            Ok(actor) => {
+                self.actor = actor.to_owned();
+                Ok(())
+            }
+            Err(refused) => {
+                self.actor = user;
+                let reason = refused.to_string();
+                let by = By {
+                    at: self.now,
+                    actor: Some(&self.actor),
+                    reason: Some(&reason),
+                };
+                let noted = self.registry.note_refusal(intent.key, by);
+                noted.map_err(|error| registry_failed(self.config, error))?;
+                // The log takes it with the next change; a refusal does not wait for it.
+                Err(Failure::usage(refused))
+            }
+        }
+    }
+
+    /// Makes a change, and tells the log of it.
+    pub(super) fn change<T>(
+        &mut self,
+        reason: Option<&str>,
+        change: impl FnOnce(&mut SqliteRegistry, By<'_>) -> Result<T, SqliteError>,
+    ) -> Result<T, Failure> {
+        let by = By {
+            at: self.now,
+            actor: Some(&self.actor),
+            reason,
+        };
+        let changed = change(&mut self.registry, by);
+        // A refusal can be an event too.
+        let recorded = self.record();
+        let changed = changed.map_err(|error| registry_failed(self.config, error))?;
+        if let Err(Failure::Storage(error)) = recorded {
+            say(format_args!(
+                "warning: the change is made and stays, and the log does not have it yet: {error:#}; \
+                 the next command or host that opens the log records it"
+            ));
+        }
+        Ok(changed)
+    }
+
+    /// Brings the log up to date.
+    fn record(&mut self) -> Result<(), Failure> {
+        let Some(log) = &self.log else {
+            return Ok(());
+        };
+        let folder = &self.config.log.path;
+        let recorded = record(&mut self.registry, (log, folder));
+        recorded.map(drop).map_err(|error| {
+            let error = anyhow::Error::new(error);
+            Failure::Storage(error.context(format!("log folder `{}`", folder.display())))
+        })
+    }
+}
+
+/// The log, unless a host is writing it: that records the change then.
+fn open_log(config: &Config) -> Result<Option<Log>, Failure> {
+    match open::kept_log(config) {
+        Ok(log) => Ok(Some(log)),
+        Err(Failure::Storage(error)) => match error.downcast_ref() {
+            Some(LogError::InUse { holder }) => {
+                say(format_args!(
+                    "the log is being written by a host ({holder}); whoever opens it next records \
+                     this change"
+                ));
+                Ok(None)
+            }
+            _ => Err(Failure::Storage(error)),
+        },
+        Err(failure) => Err(failure),
+    }
+}
+
+const fn is_restriction(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Restrict | Action::OrderRevocation | Action::ConfirmRevocation | Action::Emergency
+    )
+}
+
+/// The operating system's user.
+fn os_user() -> String {
+    let uid = Uid::current();
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| format!("uid-{uid}"), |user| user.name)
+}
+
+/// The registry's database. A registry that is declared in a file is changed in that file.
+pub(super) fn database<F>(config: &Config, open: F) -> Result<SqliteRegistry, Failure>
+where
+    F: Fn(&Path, KeyOptions) -> Result<SqliteRegistry, SqliteError>,
+{
+    match &config.registry.source {
+        RegistrySource::Database(path) => open(path, open::key_options(&config.registry))
+            .map_err(|error| registry_failed(config, error)),
+        RegistrySource::JsonLines(path) | RegistrySource::Toml(path) => {
+            Err(Failure::usage(anyhow!(
+                "this configuration declares its keys in `{}`; edit that file, or write \
+                 `path = \"keyward.db\"` under [registry] in place of `keys`",
+                path.display()
+            )))
+        }
+    }
+}
+
+/// A refusal of what was asked for is usage; everything else is the registry's.
+pub(super) fn registry_failed(config: &Config, error: SqliteError) -> Failure {
+    let is_refusal = error.is_refusal();
+    let context = match &config.registry.source {
+        RegistrySource::Database(path) => format!("registry `{}`", path.display()),
+        RegistrySource::JsonLines(_) | RegistrySource::Toml(_) => "registry".to_owned(),
+    };
+    let error = anyhow::Error::new(error).context(context);
+    if is_refusal {
+        Failure::Usage(error)
+    } else {
+        Failure::Storage(error)
+    }
+}
+
+impl From<SqliteError> for Failure {
+    fn from(error: SqliteError) -> Self {
+        Self::storage(error)
+    }
+}

@@ -1,0 +1,119 @@
+//! Revocation: ordered, confirmed by somebody else, or done in an emergency that somebody else
+//! reviews.
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::super::{Failure, Status, print, say};
+use super::change::told;
+use super::keeper::{Intent, Keeper};
+use super::{OneKey, Reasoned};
+use crate::config::Config;
+use crate::digest::Digest;
+use crate::governance::principal::Action;
+
+/// Arguments of `keyward key revoke`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct RevokeArgs {
+    #[command(flatten)]
+    key: OneKey,
+    /// Why, for the key's history
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Revoke at once, alone; another manager has to review that before the next emergency
+    #[arg(long)]
+    emergency: bool,
+}
+
+pub(in crate::cli) const EXAMPLES: &str = "\
+Examples:
+  keyward key revoke k7Qp2mXw9LaR --reason 'the vendor was breached'
+  keyward key confirm 4f0c…             another manager, with the order's digest
+  keyward key revoke k7Qp2mXw9LaR --reason 'in use by an attacker' --emergency
+  keyward key review k7Qp2mXw9LaR --reason 'it was right'      another manager, afterwards
+
+The key is refused from the order on. Revoked is final; a suspended key can be resumed.";
+
+/// Arguments of `keyward key confirm`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ConfirmArgs {
+    /// The order's digest
+    order: String,
+    /// Why, for the key's history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failure> {
+    let id = args.key.id()?;
+    let reason = Some(&*args.reason);
+    if args.emergency {
+        let mut keeper = Keeper::begin(config, intent(Action::Emergency, Some(id)))?;
+        let changed = keeper.change(reason, |registry, by| registry.revoke_in_emergency(id, by))?;
+        say(format_args!(
+            "another manager has to review this with `keyward key review {id}`"
+        ));
+        return print(&told(&changed));
+    }
+    let mut keeper = Keeper::begin(config, intent(Action::OrderRevocation, Some(id)))?;
+    let valid_ms = config
+        .governance
+        .order_hours
+        .saturating_mul(60 * 60 * 1_000);
+    let (order, _) = keeper.change(reason, |registry, by| {
+        registry.order_revocation(id, valid_ms, by)
+    })?;
+    say(format_args!(
+        "key {id} is suspended; a manager other than `{}` revokes it until {} with\n  keyward key \
+         confirm {}",
+        order.requester,
+        order.expires_at,
+        order.digest()
+    ));
+    print(&format!("{}\n", order.digest()))
+}
+
+pub(super) fn orders(config: &Config) -> Result<Status, Failure> {
+    let keeper = Keeper::look(config)?;
+    for order in keeper.registry.open_orders(keeper.now)? {
+        let line = serde_json::json!({
+            "order": order.digest(),
+            "key": order.key,
+            "requester": order.requester,
+            "reason": order.reason,
+            "at": order.at,
+            "expires_at": order.expires_at,
+        });
+        print(&format!("{line}\n"))?;
+    }
+    Ok(Status::Done)
+}
+
+pub(super) fn confirm(config: &Config, args: &ConfirmArgs) -> Result<Status, Failure> {
+    let order: Digest = args
+        .order
+        .parse()
+        .map_err(|error| Failure::usage(anyhow!("the order `{}`: {error}", args.order)))?;
+    let mut keeper = Keeper::begin(config, intent(Action::ConfirmRevocation, None))?;
+    let reason = args.reason.as_deref();
+    let changed = keeper.change(reason, |registry, by| {
+        registry.confirm_revocation(order, by)
+    })?;
+    print(&told(&changed))
+}
+
+pub(super) fn review(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
+    let id = args.key.id()?;
+    let mut keeper = Keeper::begin(config, intent(Action::Review, Some(id)))?;
+    let reason = args.reason.as_deref();
+    let event = keeper.change(reason, |registry, by| registry.review_emergency(id, by))?;
+    print(&format!(
+        "key {id}: {}, event {}\n",
+        event.kind.as_str(),
+        event.sequence
+    ))
+}
+
+const fn intent(action: Action, key: Option<crate::key::KeyId>) -> Intent {
+    Intent { action, key }
+}

@@ -1,0 +1,196 @@
+//! `keyward key rotate`: a successor for one key, or for all that are due.
+
+use anyhow::anyhow;
+use clap::{ArgGroup, Args};
+use serde_json::json;
+
+use super::super::{Failure, Status, print, say};
+use super::keeper::{Intent, Keeper};
+use super::{DAY_MS, OneKey, after, duration_ms};
+use crate::config::Config;
+use crate::credential::random::operating_system;
+use crate::decision::Permission;
+use crate::governance::principal::Action;
+use crate::key::rotation::{GRACE_MAX_DAYS, Rotation};
+use crate::key::state::State;
+use crate::key::{KeyId, KeyRecord};
+use crate::log::{Entry, LogReader};
+use crate::registry::sqlite::{Rotated, SqliteError};
+use crate::timestamp::Timestamp;
+
+/// Arguments of `keyward key rotate`.
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("which").required(true).args(["id", "due"])))]
+pub(in crate::cli) struct RotateArgs {
+    /// The key's id
+    id: Option<String>,
+    /// Rotate every key that is due; prints JSON Lines
+    #[arg(long)]
+    due: bool,
+    /// How long the old key stays usable: 30m, 12h, 7d, or 0 for one that leaked; never beyond its
+    /// end
+    #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "7d")]
+    grace: u64,
+    /// End the grace period of an earlier rotation that is still open (a manager)
+    #[arg(long, conflicts_with = "due")]
+    force: bool,
+    /// Why, for the keys' histories
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(in crate::cli) const EXAMPLES: &str = "\
+Examples:
+  keyward key rotate k7Qp2mXw9LaR --grace 7d
+  keyward key rotate k7Qp2mXw9LaR --grace 0 --reason 'found in a public repository'
+  keyward key rotate --due > new-credentials.jsonl
+
+The successor has the old key's scopes, networks, labels and length of life, at most
+[governance] max_lifetime_days. When an answer was lost, rotate again: as long as nobody has used the
+successor it gets another secret, and the old key is left alone.";
+
+/// The time between rotations of a key that does not say when it is due, as in the rotation policy.
+const PERIOD_DEFAULT_DAYS: u64 = 90;
+
+pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure> {
+    if args.grace > GRACE_MAX_DAYS.saturating_mul(DAY_MS) {
+        return Err(Failure::usage(anyhow!(
+            "a grace period of more than {GRACE_MAX_DAYS} days"
+        )));
+    }
+    let rotation = Rotation {
+        grace_ms: args.grace,
+        lifetime_max_ms: config.governance.max_lifetime_days.saturating_mul(DAY_MS),
+    };
+    let id = args
+        .id
+        .as_ref()
+        .map(|id| OneKey { id: id.clone() }.id())
+        .transpose()?;
+    let intent = Intent {
+        action: Action::Rotate,
+        key: id,
+    };
+    let mut keeper = Keeper::begin(config, intent)?;
+    let Some(id) = id else {
+        return rotate_due(config, &mut keeper, (rotation, args));
+    };
+    if args.force {
+        let action = Action::Force;
+        keeper.authorize(Intent { action, ..intent })?;
+    }
+    activate_if_used(config, &mut keeper, id)?;
+    let rotated = rotate(&mut keeper, id, (rotation, args))?;
+    let (old, successor) = (&rotated.old, &rotated.successor);
+    if rotated.is_repeat {
+        say(format_args!(
+            "key {id} was rotated before, and nobody has used its successor {}: that has another \
+             secret now, and the one before is void",
+            successor.id
+        ));
+    }
+    say(format_args!(
+        "key {id} ends at {}; its successor is key {}, which ends at {}; the credential below is \
+         shown this once and cannot be recovered",
+        ends(old),
+        successor.id,
+        ends(successor)
+    ));
+    print(&format!("{}\n", rotated.secret.expose())).inspect_err(|_| {
+        say(format_args!(
+            "the credential could not be shown; rotate again to get another"
+        ));
+    })
+}
+
+fn rotate(
+    keeper: &mut Keeper<'_>,
+    id: KeyId,
+    (rotation, args): (Rotation, &RotateArgs),
+) -> Result<Rotated, Failure> {
+    keeper.change(args.reason.as_deref(), |registry, by| {
+        registry.rotate(id, (rotation, args.force), by, &mut operating_system())
+    })
+}
+
+/// Rotates all that is due. What cannot be rotated is told, and does not stop the rest.
+fn rotate_due(
+    config: &Config,
+    keeper: &mut Keeper<'_>,
+    change: (Rotation, &RotateArgs),
+) -> Result<Status, Failure> {
+    let now = keeper.now;
+    let mut due = Vec::new();
+    keeper.registry.list(|record| -> Result<(), SqliteError> {
+        if is_due(&record, now) {
+            due.push(record.id);
+        }
+        Ok(())
+    })?;
+    let mut status = Status::Done;
+    for id in due {
+        if !matches!(keeper.registry.state(&id, now)?, Some((State::Active, _))) {
+            continue;
+        }
+        activate_if_used(config, keeper, id)?;
+        match rotate(keeper, id, change) {
+            Ok(rotated) => {
+                let line = json!({
+                    "key": id,
+                    "grace_until": rotated.old.grace_until,
+                    "successor": rotated.successor.id,
+                    "expires_at": rotated.successor.expires_at,
+                    "credential": rotated.secret.expose(),
+                });
+                print(&format!("{line}\n"))?;
+            }
+            Err(Failure::Usage(error)) => {
+                say(format_args!("not rotated: {error:#}"));
+                status = Status::DidNotHold;
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(status)
+}
+
+fn is_due(record: &KeyRecord, now: Timestamp) -> bool {
+    let default = || after(record.issued_at, PERIOD_DEFAULT_DAYS * DAY_MS);
+    record.rotate_by.unwrap_or_else(default) <= now
+}
+
+/// A successor that the log has seen at work is in use, whoever has noticed: its secret is not to be
+/// replaced.
+fn activate_if_used(config: &Config, keeper: &mut Keeper<'_>, id: KeyId) -> Result<(), Failure> {
+    let Some(successor) = keeper.registry.unused_successor(&id)? else {
+        return Ok(());
+    };
+    let folder = &config.log.path;
+    let reader = match LogReader::open(folder) {
+        Ok(reader) => reader,
+        // A log that is not there has seen nobody.
+        Err(_) => return Ok(()),
+    };
+    let mut is_used = false;
+    for entry in reader.entries() {
+        let (_, bytes) = entry.map_err(Failure::storage)?;
+        if let Ok(Entry::Decision(decision)) = Entry::decode(&bytes) {
+            is_used |= decision.key == Some(successor) && decision.permission == Permission::Allow;
+        }
+    }
+    if is_used {
+        let edit = crate::key::edit::Edit::Activate;
+        let reason = Some("the log has it at work");
+        keeper.change(reason, |registry, by| registry.edit(successor, &edit, by))?;
+    }
+    Ok(())
+}
+
+fn ends(record: &KeyRecord) -> String {
+    let end = record
+        .grace_until
+        .into_iter()
+        .chain(record.expires_at)
+        .min();
+    end.map_or_else(|| "no time".to_owned(), |end| end.to_string())
+}

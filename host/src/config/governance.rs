@@ -1,0 +1,160 @@
+//! `[governance]` and `[[principal]]`: what holds for all keys, and who keeps them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::problem::{ConfigError, Problems};
+use super::section::{At, Bounds, Section, not_one_of, read_text};
+use crate::governance::principal::{Certification, PRINCIPALS_MAX, Principal, Role};
+use crate::key::event::ACTOR_MAX_BYTES;
+use crate::key::order::{ORDER_DEFAULT_HOURS, ORDER_MAX_HOURS};
+use crate::timestamp::Timestamp;
+
+/// The longest life of a key unless `[governance]` says otherwise, in days.
+pub const LIFETIME_DEFAULT_DAYS: u64 = 90;
+/// The longest life that `[governance]` can allow, in days.
+pub const LIFETIME_MAX_DAYS: u64 = 36_500;
+
+/// `[governance]`: what holds for all keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GovernanceConfig {
+    /// The longest life of a key that is issued or succeeds another, in days: 1 to
+    /// [`LIFETIME_MAX_DAYS`], by default [`LIFETIME_DEFAULT_DAYS`].
+    pub max_lifetime_days: u64,
+    /// How long an order to revoke a key can be confirmed, in hours: 1 to [`ORDER_MAX_HOURS`], by
+    /// default [`ORDER_DEFAULT_HOURS`].
+    pub order_hours: u64,
+}
+
+impl Default for GovernanceConfig {
+    fn default() -> Self {
+        Self {
+            max_lifetime_days: LIFETIME_DEFAULT_DAYS,
+            order_hours: ORDER_DEFAULT_HOURS,
+        }
+    }
+}
+
+pub(super) fn read(mut section: Section<'_, '_>, problems: &mut Problems) -> GovernanceConfig {
+    const LIFETIME: Bounds = Bounds {
+        key: "max_lifetime_days",
+        least: 1,
+        most: LIFETIME_MAX_DAYS,
+    };
+    const ORDER: Bounds = Bounds {
+        key: "order_hours",
+        least: 1,
+        most: ORDER_MAX_HOURS,
+    };
+    let governance = GovernanceConfig {
+        max_lifetime_days: section.number(LIFETIME, LIFETIME_DEFAULT_DAYS, problems),
+        order_hours: section.number(ORDER, ORDER_DEFAULT_HOURS, problems),
+    };
+    section.finish(problems);
+    governance
+}
+
+/// Reads every `[[principal]]`. Names and users are unique: an event names one person.
+pub(super) fn read_principals(
+    sections: Vec<Section<'_, '_>>,
+    problems: &mut Problems,
+) -> Vec<Principal> {
+    let mut names = BTreeSet::new();
+    let mut users = BTreeSet::new();
+    let mut principals = Vec::new();
+    for (count, mut section) in sections.into_iter().enumerate() {
+        if count >= PRINCIPALS_MAX {
+            problems.note(section.offset(), ConfigError::TooManyPrincipals);
+            break;
+        }
+        let name = name(section.required_text("name", problems), problems);
+        let user = section.text("os_user", problems).or(name);
+        for (taken, it) in [(&mut names, name), (&mut users, user)] {
+            if let Some(it) = it
+                && !taken.insert(it.value)
+            {
+                let error = ConfigError::PrincipalTwice(crate::shown::shown(it.value));
+                problems.note(it.offset, error);
+            }
+        }
+        let roles = roles(&mut section, problems);
+        let certification = section
+            .section("certification", "[principal.certification]", problems)
+            .map(|section| certification(section, problems));
+        section.finish(problems);
+        if let (Some(name), Some(user), Some(roles)) = (name, user, roles) {
+            principals.push(Principal {
+                name: name.value.into(),
+                os_user: user.value.into(),
+                roles,
+                certification: certification.flatten(),
+            });
+        }
+    }
+    principals
+}
+
+fn name<'t>(name: Option<At<&'t str>>, problems: &mut Problems) -> Option<At<&'t str>> {
+    let name = name?;
+    if name.value.len() > ACTOR_MAX_BYTES {
+        problems.note(name.offset, ConfigError::PrincipalName);
+        return None;
+    }
+    Some(name)
+}
+
+fn roles(section: &mut Section<'_, '_>, problems: &mut Problems) -> Option<Vec<Role>> {
+    let value = section.required("roles", problems)?;
+    let Some(items) = value.get_ref().as_array() else {
+        super::note_type("roles", "a list of strings", value, problems);
+        return None;
+    };
+    let mut roles = Vec::new();
+    for item in items.iter() {
+        let text = read_text("roles", item, problems)?;
+        match Role::ALL.into_iter().find(|it| it.as_str() == text.value) {
+            Some(role) => roles.push(role),
+            None => {
+                let known = Role::ALL.iter().map(|it| it.as_str());
+                problems.note(text.offset, not_one_of("roles", text.value, known));
+            }
+        }
+    }
+    Some(roles)
+}
+
+fn certification(mut section: Section<'_, '_>, problems: &mut Problems) -> Option<Certification> {
+    const SCORE: Bounds = Bounds {
+        key: "score_percent",
+        least: 0,
+        most: 100,
+    };
+    let course = section.required_text("course", problems);
+    let score = section
+        .required("score_percent", problems)
+        .map(|_| section.number(SCORE, 0, problems));
+    let issued_at = time(&mut section, "issued_at", problems);
+    let expires_at = time(&mut section, "expires_at", problems);
+    section.finish(problems);
+    Some(Certification {
+        course: Arc::from(course?.value),
+        score_percent: u8::try_from(score?).unwrap_or(0),
+        issued_at: issued_at?,
+        expires_at: expires_at?,
+    })
+}
+
+fn time(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    problems: &mut Problems,
+) -> Option<Timestamp> {
+    let text = section.required_text(key, problems)?;
+    match Timestamp::parse(text.value) {
+        Ok(time) => Some(time),
+        Err(error) => {
+            problems.note(text.offset, ConfigError::Time { key, error });
+            None
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Bringing a log up to date with a registry: every key event of the registry becomes an entry,
+//! once and in order.
+//!
+//! A change is made in the registry, together with its event, and the log takes the event after it.
+//! What a crash leaves between the two, or a log that another process was writing, is made up for
+//! by whoever opens both next. A registry that is not the one the log knows is noticed here: the
+//! log has an event that the registry has not, or another one in its place.
+
+use std::path::Path;
+
+use crate::digest::Digest;
+use crate::key::event::{KeyEvent, Subject};
+use crate::log::{AppendError, Entry, Log, LogReadError, LogReader};
+use crate::registry::sqlite::{Recorded, SqliteError, SqliteRegistry};
+
+/// Why a log was not brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The log does not take the events.
+    #[error("the log does not take the key events")]
+    Append(#[from] AppendError),
+    /// The log cannot be read.
+    #[error("the log cannot be read")]
+    Read(#[from] LogReadError),
+    /// The registry cannot be read or written.
+    #[error(transparent)]
+    Registry(#[from] SqliteError),
+    /// The registry has fewer events than the log.
+    #[error(
+        "the log has key event {logged} (entry {index}), and the registry's last is {registry}: the \
+         registry was restored from an older backup; restore the newest one"
+    )]
+    Rollback {
+        /// The number of the event in the log.
+        logged: u64,
+        /// The entry.
+        index: u64,
+        /// The number of the registry's last event.
+        registry: u64,
+    },
+    /// The registry has another event under the number.
+    #[error(
+        "key event {sequence} of the registry is not the one that the log has (entry {index}): an \
+         older backup of the registry was restored and then changed, or the log is another \
+         registry's; restore the newest backup, or name the right log"
+    )]
+    Diverged {
+        /// The number.
+        sequence: u64,
+        /// The entry.
+        index: u64,
+    },
+}
+
+/// Appends to a log all events of a registry that it does not have, and returns how many. They are
+/// durable then.
+///
+/// # Errors
+/// [`RecordError`]. What was appended until then stays; the rest is appended by the next call.
+pub fn record(
+    registry: &mut SqliteRegistry,
+    (log, folder): (&Log, &Path),
+) -> Result<u64, RecordError> {
+    let reader = LogReader::open(folder)?;
+    let mut known = logged(registry, &reader)?;
+    let mut count = 0_u64;
+    while let Some(event) = registry.event_after(known.map_or(0, |known| known.sequence))? {
+        if let Some(record) = &event.record {
+            put_record(log, &event.entry, record)?;
+        }
+        let receipt = log.append_stored_event(&event.entry)?;
+        known = Some(Recorded {
+            sequence: event.sequence,
+            log_index: receipt.index(),
+        });
+        count = count.saturating_add(1);
+    }
+    if let Some(known) = known {
+        registry.set_recorded(reader.origin(), known)?;
+    }
+    Ok(count)
+}
+
+/// How far the log has the events: as noted, and what was appended since then.
+fn logged(registry: &SqliteRegistry, reader: &LogReader) -> Result<Option<Recorded>, RecordError> {
+    let pruned = reader.pruned()?.map_or(0, |it| it.retention.below);
+    let mut known = registry.recorded(reader.origin())?;
+    if let Some(noted) = known.filter(|noted| noted.log_index >= pruned) {
+        let entry = reader.entries_from(noted.log_index).next().transpose()?;
+        let is_there = entry.is_some_and(|(index, bytes)| {
+            let entry = Entry::decode(&bytes);
+            let is_event = |it: &KeyEvent| it.sequence == noted.sequence;
+            index == noted.log_index
+                && matches!(&entry, Ok(Entry::KeyEvent(event)) if is_event(event))
+        });
+        // Otherwise the log was begun anew.
+        known = known.filter(|_| is_there);
+    }
+    let from = known.map_or(0, |known| known.log_index);
+    for entry in reader.entries_from(from) {
+        let (index, bytes) = entry?;
+        // An entry that this version does not know is no key event that it has written.
+        if let Ok(Entry::KeyEvent(event)) = Entry::decode(&bytes) {
+            check(registry, &event, (index, &bytes))?;
+            known = Some(Recorded {
+                sequence: event.sequence,
+                log_index: index,
+            });
+        }
+    }
+    Ok(known)
+}
+
+/// The event in the log has to be the registry's.
+fn check(
+    registry: &SqliteRegistry,
+    event: &KeyEvent,
+    (index, bytes): (u64, &[u8]),
+) -> Result<(), RecordError> {
+    let sequence = event.sequence;
+    match registry.event(sequence)? {
+        Some(stored) if stored == bytes => Ok(()),
+        Some(_) => Err(RecordError::Diverged { sequence, index }),
+        None => Err(RecordError::Rollback {
+            logged: sequence,
+            index,
+            registry: registry.last_event()?,
+        }),
+    }
+}
+
+/// Keeps the record that an event led to beside the log. What takes away is recorded without it
+/// where there is no room: the event itself says all that matters.
+fn put_record(log: &Log, entry: &[u8], record: &str) -> Result<(), RecordError> {
+    let put = log.put_blob(Digest::of(record.as_bytes()), || record);
+    match (put, Entry::decode(entry)) {
+        (Err(_), Ok(Entry::KeyEvent(event)))
+            if event.kind.is_restriction() && matches!(event.subject, Subject::Key { .. }) =>
+        {
+            Ok(())
+        }
+        (put, _) => Ok(put?),
+    }
+}

@@ -1,0 +1,73 @@
+//! Rotation: a successor takes over from a key, which stays usable until its grace period ends.
+
+use super::edit::{EditError, next_version};
+use super::state::{Change, State};
+use super::{KeyId, KeyRecord, Lifecycle};
+use crate::timestamp::Timestamp;
+
+/// The longest grace period, in days.
+pub const GRACE_MAX_DAYS: u64 = 365;
+
+/// How a key is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// How long the old key stays usable, in milliseconds; 0: not at all, as for one that leaked.
+    /// Never beyond its expiry.
+    pub grace_ms: u64,
+    /// The longest life of the successor, in milliseconds. It lives as long as the old key was to
+    /// live, and not longer than this.
+    pub lifetime_max_ms: u64,
+}
+
+impl Rotation {
+    /// The next version of the old key, and the record of its successor.
+    ///
+    /// # Errors
+    /// [`EditError`] when the key is not one that can be rotated in its state.
+    pub fn apply(
+        &self,
+        (old, state): (&KeyRecord, State),
+        successor: KeyId,
+        now: Timestamp,
+    ) -> Result<(KeyRecord, KeyRecord), EditError> {
+        state.check(Change::Rotate)?;
+        let grace_until = after(now, self.grace_ms);
+        let deprecated = KeyRecord {
+            version: next_version(old)?,
+            lifecycle: Lifecycle::Deprecated,
+            grace_until: Some(
+                old.expires_at
+                    .map_or(grace_until, |end| end.min(grace_until)),
+            ),
+            ..old.clone()
+        };
+        let lifetime = |end: Timestamp| between(old.issued_at, end);
+        let lifetime_ms = old.expires_at.map_or(self.lifetime_max_ms, lifetime);
+        let expires_at = after(now, lifetime_ms.min(self.lifetime_max_ms));
+        let successor = KeyRecord {
+            id: successor,
+            version: 1,
+            lifecycle: Lifecycle::Active,
+            issued_at: now,
+            not_before: None,
+            rotate_by: old
+                .rotate_by
+                .map(|due| after(now, lifetime(due)).min(expires_at)),
+            expires_at: Some(expires_at),
+            grace_until: None,
+            ..old.clone()
+        };
+        Ok((deprecated, successor))
+    }
+}
+
+/// The time some milliseconds after another.
+fn after(time: Timestamp, ms: u64) -> Timestamp {
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    Timestamp::from_millis(time.millis().saturating_add(ms))
+}
+
+/// Milliseconds from one time to a later one.
+fn between(start: Timestamp, end: Timestamp) -> u64 {
+    u64::try_from(end.millis().saturating_sub(start.millis())).unwrap_or(0)
+}

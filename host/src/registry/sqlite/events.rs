@@ -1,0 +1,257 @@
+//! Key events in the registry: appended in the transaction of the change, in one unbroken sequence
+//! in which each names the one before by its digest.
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::{SqliteError, SqliteRegistry};
+use crate::digest::Digest;
+use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, KeyEventKind, REASON_MAX_BYTES, Subject};
+use crate::key::json::FieldProblem;
+use crate::key::{KeyId, KeyRecord};
+use crate::log::Entry;
+use crate::timestamp::Timestamp;
+
+/// How far, in milliseconds, the clock may be behind the last event: that event's time counts then.
+pub const CLOCK_BEHIND_MAX_MS: i64 = 5 * 60 * 1_000;
+
+/// When a change is made, by whom and why.
+#[derive(Clone, Copy, Debug)]
+pub struct By<'a> {
+    /// The time of the change, and of issue for a new key.
+    pub at: Timestamp,
+    /// Who makes it: 1 to [`ACTOR_MAX_BYTES`], no control characters. `None`: not known.
+    pub actor: Option<&'a str>,
+    /// Why: 1 to [`REASON_MAX_BYTES`], no control characters. `None`: not said.
+    pub reason: Option<&'a str>,
+}
+
+/// An event as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its number.
+    pub sequence: u64,
+    /// Its bytes, as the log takes them.
+    pub entry: Vec<u8>,
+    /// The canonical JSON of the record that it led to.
+    pub record: Option<String>,
+}
+
+/// How far a log has the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The number of the last event that it has.
+    pub sequence: u64,
+    /// The index of its entry.
+    pub log_index: u64,
+}
+
+/// Appends events within one transaction.
+pub(super) struct Events<'t> {
+    transaction: &'t Transaction<'t>,
+    by: By<'t>,
+    /// The time of all events of this transaction.
+    at: Timestamp,
+    last: Option<(u64, Digest)>,
+}
+
+impl<'t> Events<'t> {
+    pub(super) fn begin(transaction: &'t Transaction<'t>, by: By<'t>) -> Result<Self, SqliteError> {
+        by.check()?;
+        let sql = "SELECT sequence, entry, at FROM key_event ORDER BY sequence DESC LIMIT 1";
+        let last = transaction
+            .query_row(sql, [], |row| {
+                let (sequence, entry): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                Ok((sequence, Digest::of(&entry), row.get::<_, i64>(2)?))
+            })
+            .optional()?;
+        let mut at = by.at;
+        if let Some((_, _, last)) = last {
+            let behind_ms = last.saturating_sub(at.millis());
+            let last = Timestamp::from_millis(last);
+            if behind_ms > CLOCK_BEHIND_MAX_MS {
+                return Err(SqliteError::ClockBehind { now: at, last });
+            }
+            at = at.max(last);
+        }
+        let last = last.map(|(sequence, digest, _)| (sequence.unsigned_abs(), digest));
+        Ok(Self {
+            transaction,
+            by,
+            at,
+            last,
+        })
+    }
+
+    /// The time of the change: not before the last one.
+    pub(super) const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Appends an event, and returns it.
+    pub(super) fn append(
+        &mut self,
+        kind: KeyEventKind,
+        subject: Subject,
+        (record, order): (Option<&KeyRecord>, Option<Digest>),
+    ) -> Result<KeyEvent, SqliteError> {
+        let event = KeyEvent {
+            time: self.at,
+            sequence: self.last.map_or(1, |(last, _)| last.saturating_add(1)),
+            previous: self.last.map(|(_, digest)| digest),
+            kind,
+            subject,
+            actor: self.by.actor.map(Into::into),
+            reason: self.by.reason.map(Into::into),
+            order,
+        };
+        let entry = Entry::KeyEvent(event.clone()).encode();
+        let key = match &event.subject {
+            Subject::Key { id, .. } => Some(*id),
+            Subject::Nothing { id } => *id,
+            Subject::Keys { .. } => None,
+        };
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT INTO key_event (sequence, key_id, at, kind, entry, record)
+             VALUES (?1, (SELECT id FROM key WHERE id = ?2), ?3, ?4, ?5, ?6)",
+        )?;
+        insert.execute(params![
+            number(event.sequence),
+            key.as_ref().map(KeyId::as_str),
+            self.at.millis(),
+            kind.as_str(),
+            entry,
+            record.map(KeyRecord::to_canonical_json),
+        ])?;
+        self.last = Some((event.sequence, Digest::of(&entry)));
+        Ok(event)
+    }
+}
+
+impl SqliteRegistry {
+    /// The bytes of an event; `None`: there is none with this number.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be read.
+    pub fn event(&self, sequence: u64) -> Result<Option<Vec<u8>>, SqliteError> {
+        let sql = "SELECT entry FROM key_event WHERE sequence = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let entry = statement.query_row([number(sequence)], |row| row.get(0));
+        Ok(entry.optional()?)
+    }
+
+    /// The event that comes after one; `None`: that was the last.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be read.
+    pub fn event_after(&self, sequence: u64) -> Result<Option<StoredEvent>, SqliteError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT sequence, entry, record FROM key_event WHERE sequence > ?1
+             ORDER BY sequence LIMIT 1",
+        )?;
+        let event = statement.query_row([number(sequence)], |row| {
+            Ok(StoredEvent {
+                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                entry: row.get(1)?,
+                record: row.get(2)?,
+            })
+        });
+        Ok(event.optional()?)
+    }
+
+    /// The number of the last event; 0: there is none.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be read.
+    pub fn last_event(&self) -> Result<u64, SqliteError> {
+        let sql = "SELECT ifnull(max(sequence), 0) FROM key_event";
+        let last: i64 = self.connection.query_row(sql, [], |row| row.get(0))?;
+        Ok(last.unsigned_abs())
+    }
+
+    /// How far a log has the events, as far as it was noted; `None`: not at all.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be read.
+    pub fn recorded(&self, origin: &str) -> Result<Option<Recorded>, SqliteError> {
+        let sql = "SELECT sequence, log_index FROM recorded WHERE origin = ?1";
+        let recorded = self.connection.query_row(sql, [origin], |row| {
+            Ok(Recorded {
+                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                log_index: row.get::<_, i64>(1)?.unsigned_abs(),
+            })
+        });
+        Ok(recorded.optional()?)
+    }
+
+    /// Notes how far a log has the events.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be written.
+    pub fn set_recorded(&self, origin: &str, recorded: Recorded) -> Result<(), SqliteError> {
+        self.connection.execute(
+            "INSERT INTO recorded (origin, sequence, log_index) VALUES (?1, ?2, ?3)
+             ON CONFLICT (origin) DO UPDATE SET sequence = ?2, log_index = ?3",
+            params![
+                origin,
+                number(recorded.sequence),
+                number(recorded.log_index)
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Hands over the events of a key, the first one first.
+    ///
+    /// # Errors
+    /// That of `each`, or [`SqliteError`] when the file cannot be read.
+    pub fn history<E: From<SqliteError>>(
+        &self,
+        id: &KeyId,
+        mut each: impl FnMut(StoredEvent) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = self
+            .connection
+            .prepare(
+                "SELECT sequence, entry, record FROM key_event WHERE key_id = ?1
+                 ORDER BY sequence",
+            )
+            .map_err(SqliteError::from)?;
+        let mut rows = statement.query([id.as_str()]).map_err(SqliteError::from)?;
+        while let Some(row) = rows.next().map_err(SqliteError::from)? {
+            let event = || -> Result<StoredEvent, rusqlite::Error> {
+                Ok(StoredEvent {
+                    sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                    entry: row.get(1)?,
+                    record: row.get(2)?,
+                })
+            };
+            each(event().map_err(SqliteError::from)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// As SQLite keeps it.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+impl By<'_> {
+    /// Refuses what could not be shown.
+    fn check(&self) -> Result<(), SqliteError> {
+        check_text(self.actor, ACTOR_MAX_BYTES).map_err(SqliteError::Actor)?;
+        check_text(self.reason, REASON_MAX_BYTES).map_err(SqliteError::Reason)
+    }
+}
+
+fn check_text(text: Option<&str>, max_bytes: usize) -> Result<(), FieldProblem> {
+    let Some(text) = text else { return Ok(()) };
+    if text.is_empty() {
+        return Err(FieldProblem::Empty);
+    }
+    if text.len() > max_bytes {
+        return Err(FieldProblem::TooLong { max_bytes });
+    }
+    let control = text.chars().find(|character| character.is_control());
+    control.map_or(Ok(()), |control| Err(FieldProblem::Control(control.into())))
+}
