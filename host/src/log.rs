@@ -67,8 +67,8 @@ use writer::Writer;
 pub use blob::{BLOB_MAX_BYTES, BlobError};
 pub use entries::Entries;
 pub use entry::{
-    Boot, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload,
-    encode_decision_into,
+    Boot, Coalesced, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery,
+    Reload, encode_decision_into,
 };
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};

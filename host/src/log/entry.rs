@@ -15,6 +15,8 @@ mod codes;
 mod decode;
 mod encode;
 
+use smol_str::SmolStr;
+
 use crate::decision::DecisionRecord;
 use crate::digest::Digest;
 use crate::log::Durability;
@@ -38,6 +40,8 @@ pub enum Entry {
     Outage(Outage),
     /// A running host has changed what it decides by.
     Reload(Reload),
+    /// Denials of one reason, counted instead of recorded one by one.
+    Coalesced(Coalesced),
 }
 
 /// A host has started to write; what an auditor has to know about the entries up to the next boot.
@@ -95,6 +99,21 @@ pub struct Outage {
     pub to: Timestamp,
     /// How many there were.
     pub refused: u64,
+}
+
+/// Denials of requests whose credential named no key, counted and not recorded one by one because
+/// there were more in a second than the host records. Each caller got the reason. What was counted
+/// since the last such entry of this reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coalesced {
+    /// The time of the earliest such request.
+    pub from: Timestamp,
+    /// The time of the latest.
+    pub to: Timestamp,
+    /// The reason that all of them were denied with.
+    pub reason: SmolStr,
+    /// How many there were.
+    pub count: u64,
 }
 
 /// A running host has changed its routes, its policies or both. The decisions behind it say by
@@ -161,6 +180,7 @@ impl Entry {
             Self::LogKey(log_key) => encode::log_key(log_key, &mut bytes),
             Self::Outage(outage) => encode::outage(outage, &mut bytes),
             Self::Reload(reload) => encode::reload(reload, &mut bytes),
+            Self::Coalesced(coalesced) => encode::coalesced(coalesced, &mut bytes),
         }
         bytes
     }

@@ -20,6 +20,7 @@ pub(super) const DECISION: u64 = 2;
 pub(super) const RELOAD: u64 = 3;
 pub(super) const OUTAGE: u64 = 4;
 pub(super) const LOG_KEY: u64 = 5;
+pub(super) const COALESCED: u64 = 7;
 
 /// The layout of the types that have only had one: the second item of each.
 pub(super) const LAYOUT: u64 = 1;

@@ -18,7 +18,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
-use super::{Boot, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload};
+use super::{Boot, Coalesced, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery, Reload};
 
 /// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
 /// form is the caller's to check.
@@ -33,6 +33,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
     let expected_items = match (kind, layout) {
         (codes::BOOT, codes::LAYOUT) => 9,
         (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
+        (codes::COALESCED, codes::LAYOUT) => 6,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
         (
@@ -41,7 +42,8 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
             | codes::DECISION
             | codes::RELOAD
             | codes::OUTAGE
-            | codes::LOG_KEY,
+            | codes::LOG_KEY
+            | codes::COALESCED,
             other,
         ) => {
             return Err(EntryError::UnknownVersion(other));
@@ -60,6 +62,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::RELOAD => Entry::Reload(cbor.reload()?),
         codes::OUTAGE => Entry::Outage(cbor.outage()?),
         codes::LOG_KEY => Entry::LogKey(cbor.log_key()?),
+        codes::COALESCED => Entry::Coalesced(cbor.coalesced()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -119,6 +122,15 @@ impl<'b> Cbor<'b> {
             from: self.instant()?,
             to: self.instant()?,
             refused: self.number("how many were refused")?,
+        })
+    }
+
+    fn coalesced(&mut self) -> Result<Coalesced, EntryError> {
+        Ok(Coalesced {
+            from: self.instant()?,
+            to: self.instant()?,
+            reason: self.text()?.into(),
+            count: self.number("how many were denied")?,
         })
     }
 

@@ -17,7 +17,7 @@ use crate::key::KeyId;
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, LogKey, Outage, Recovery, Reload};
+use super::{Boot, Coalesced, LogKey, Outage, Recovery, Reload};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
@@ -48,6 +48,10 @@ pub(super) fn log_key(log_key: &LogKey, out: &mut Vec<u8>) {
 
 pub(super) fn outage(outage: &Outage, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.outage(outage));
+}
+
+pub(super) fn coalesced(coalesced: &Coalesced, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.coalesced(coalesced));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -102,6 +106,15 @@ impl Cbor<'_> {
         self.instant(outage.from)?;
         self.instant(outage.to)?;
         self.0.u64(outage.refused)?;
+        Ok(())
+    }
+
+    fn coalesced(&mut self, coalesced: &Coalesced) -> Written {
+        self.open(6, codes::COALESCED, codes::LAYOUT)?;
+        self.instant(coalesced.from)?;
+        self.instant(coalesced.to)?;
+        self.0.str(&coalesced.reason)?;
+        self.0.u64(coalesced.count)?;
         Ok(())
     }
 
