@@ -21,6 +21,9 @@
 //! disk the log is poisoned and refuses everything. A refused entry may still be found in the log,
 //! never the other way round.
 //!
+//! Denials of a flood of requests whose credentials name no key are counted instead of appended;
+//! what was counted is recorded with each sync ([`Coalesced`]).
+//!
 //! # What opening does
 //! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped,
 //! and a [`Recovery`] takes its place; so are entries behind a sector that the disk had not written
@@ -33,6 +36,7 @@
 //! clock.
 
 mod blob;
+mod coalesce;
 mod entries;
 mod entry;
 mod error;
@@ -65,6 +69,7 @@ use storage::{RealStorage, Storage};
 use writer::Writer;
 
 pub use blob::{BLOB_MAX_BYTES, BlobError};
+pub use coalesce::Counted;
 pub use entries::Entries;
 pub use entry::{
     Boot, Coalesced, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, Recovery,
@@ -170,6 +175,25 @@ impl Log {
         taken
     }
 
+    /// Counts a denial instead of recording it. A [`Coalesced`] entry says how many there were of
+    /// each reason: with the next sync, a sync interval later at most, and when the log is closed.
+    /// It costs a short lock and waits for nothing.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log takes nothing now, or did not take the last count: the denial
+    /// is counted as one that the log has refused, and the caller is told so.
+    pub(crate) fn count_denial(
+        &self,
+        reason: &'static str,
+        time: Timestamp,
+    ) -> Result<Counted, AppendError> {
+        let counted = self.writer.count(reason, time);
+        if counted.is_err() {
+            self.outages.refused(time);
+        }
+        counted
+    }
+
     /// Appends that a host has changed what it decides by, and returns when that is durable.
     ///
     /// # Errors
@@ -200,7 +224,7 @@ impl Log {
         self.writer.put_blob(digest, bytes)
     }
 
-    /// Returns when everything appended so far is durable, within the limits of
+    /// Returns when everything appended and counted so far is durable, within the limits of
     /// [`append_decision`](Self::append_decision).
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use super::*;
 
 mod crash;
 mod faults;
+mod floods;
 mod folder;
 mod power;
 mod publish;
