@@ -1,5 +1,5 @@
-//! Floods of requests whose credentials name no key: each is denied for what it is, the log says how
-//! many there were, and nothing that is about a key is only counted.
+//! Floods of requests whose credentials name no key: each is denied for what it is, the log says
+//! how many there were, and nothing that is about a key is only counted.
 
 use std::path::Path;
 use std::thread;
@@ -237,8 +237,7 @@ fn every_denial_of_a_flood_is_accounted_for() {
 
 #[test]
 fn evaluate_records_every_line() {
-    let folder = Folder::new();
-    folder.run(&["init"]).exit(0);
+    let folder = Folder::quickstart();
     let line = r#"{"time":"2026-11-20T08:00:00Z","method":"GET","path":"/a"}"#;
     let lines = 3 * UNKNOWN_KEYS_PER_SECOND_DEFAULT as usize;
     folder.write("flood.jsonl", [line].repeat(lines).join("\n"));
