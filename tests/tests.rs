@@ -12,6 +12,7 @@ mod command;
 mod dist;
 mod docs;
 mod durable;
+mod flood;
 mod golden;
 mod hostile;
 mod native;

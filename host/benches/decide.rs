@@ -1,6 +1,6 @@
 //! What a decision costs: one policy evaluated afresh, all three, reused, with the record, by two
-//! threads, among a million keys; a start with cached code; and the same three checks as plain Rust
-//! in the same run as the baseline.
+//! threads, among a million keys; a denial that is counted instead of recorded; a start with cached
+//! code; and the same three checks as plain Rust in the same run as the baseline.
 #![expect(
     clippy::disallowed_methods,
     clippy::indexing_slicing,
@@ -199,6 +199,28 @@ fn decide(c: &mut Criterion) {
     }
 }
 
+/// A flood of requests whose credentials name no key: recorded one by one, and counted.
+fn flood(c: &mut Criterion) {
+    for (name, limit) in [("recorded", None), ("counted", Some(0))] {
+        let folder = tempfile::tempdir().unwrap();
+        let authorizer = authorizer(folder.path(), keys(), ReuseOptions::OFF);
+        let authorizer = authorizer.with_unknown_keys_per_second(limit);
+        let request = request("unknownkey00");
+        for threads in [1, 2] {
+            c.bench_function(
+                &format!("denial of an unknown key, {name}, each of {threads} threads"),
+                |b| {
+                    b.iter_custom(|iterations| {
+                        in_threads(threads, iterations, |_| {
+                            black_box(authorizer.decide(&request));
+                        })
+                    });
+                },
+            );
+        }
+    }
+}
+
 /// The bytes of a record, without writing them.
 fn encode(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
@@ -317,6 +339,6 @@ fn start(c: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, native, evaluate, decide, encode, threads, million, start
+    benches, native, evaluate, decide, flood, encode, threads, million, start
 );
 criterion_main!(benches);

@@ -8,6 +8,8 @@
 //!                                                                                    Decision
 //! ```
 
+mod flood;
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -18,10 +20,12 @@ use crate::decision::verdict::Evaluations;
 use crate::decision::{Decision, DecisionRecord, Permission};
 use crate::log::{AppendError, AppendErrorKind, Log, Published, Receipt, Reload};
 use crate::policy::PolicySet;
-use crate::registry::{KeyEntry, Registry, gate};
+use crate::registry::{KeyEntry, Refusal, Registry, gate};
 use crate::request::AccessRequest;
 use crate::rules::{Rules, Ruling};
 use crate::timestamp::Timestamp;
+
+use flood::FloodLimit;
 
 /// Decides access requests: the whole product for a gateway that embeds it. Shared by threads.
 #[derive(Debug)]
@@ -32,7 +36,12 @@ pub struct Authorizer {
     reloading: Mutex<()>,
     log: Log,
     ids: IdSource,
+    unknown_keys: Option<FloodLimit>,
 }
+
+/// How many denials of requests whose credential names no key are recorded one by one in a second
+/// of request time, unless [`Authorizer::with_unknown_keys_per_second`] says otherwise.
+pub const UNKNOWN_KEYS_PER_SECOND_DEFAULT: u32 = 100;
 
 /// The reason of a decision whose record would be larger than the log takes.
 pub const RECORD_TOO_LARGE: &str = "log.record-too-large";
@@ -56,15 +65,32 @@ impl Authorizer {
             reloading: Mutex::new(()),
             log,
             ids,
+            unknown_keys: Some(FloodLimit::new(UNKNOWN_KEYS_PER_SECOND_DEFAULT)),
         })
     }
 
+    /// How many denials of requests whose credential names no key are recorded one by one in a
+    /// second of request time; `None`: all of them, as for requests from a file, whose number is
+    /// known. Those above are denied alike and counted, and the log says how many there were.
+    #[must_use]
+    pub fn with_unknown_keys_per_second(mut self, limit: Option<u32>) -> Self {
+        self.unknown_keys = limit.map(FloodLimit::new);
+        self
+    }
+
     /// Decides and records. Total: whatever goes wrong is a denial with a reason, and nothing is
-    /// allowed that is not in the log. The calling thread needs 512 KiB of stack.
+    /// allowed that is not in the log. Denials of a flood of requests whose credentials name no key
+    /// are counted there and not recorded one by one
+    /// ([`with_unknown_keys_per_second`](Self::with_unknown_keys_per_second)). The calling thread
+    /// needs 512 KiB of stack.
     #[must_use]
     pub fn decide(&self, request: &AccessRequest) -> Decision {
-        let (record, entry) = self.evaluate(request);
-        self.record(record, entry.as_deref())
+        match self.evaluate(request) {
+            (record, Err(refusal)) if self.is_flood(&refusal, record.time) => {
+                self.count(record, &refusal)
+            }
+            (record, entry) => self.record(record, entry.as_deref().ok()),
+        }
     }
 
     /// What [`decide`](Self::decide) would record, without recording it. It authorises nothing: a
@@ -112,17 +138,17 @@ impl Authorizer {
         self.log.close()
     }
 
-    fn evaluate(&self, request: &AccessRequest) -> (DecisionRecord, Option<Arc<KeyEntry>>) {
+    fn evaluate(
+        &self,
+        request: &AccessRequest,
+    ) -> (DecisionRecord, Result<Arc<KeyEntry>, Refusal>) {
         let rules = self.rules.load();
-        let (key, entry, ruling) = match gate(request.presented(), &*self.registry) {
-            Ok(entry) => {
-                let key = Some(entry.record().id);
-                let ruling = rules.apply(request, &entry);
-                (key, Some(entry), ruling)
-            }
+        let entry = gate(request.presented(), &*self.registry);
+        let (key, ruling) = match &entry {
+            Ok(entry) => (Some(entry.record().id), rules.apply(request, entry)),
             Err(refusal) => {
                 let ruling = Ruling::denial(refusal.reason, refusal.detail);
-                (refusal.key, None, ruling)
+                (refusal.key, ruling)
             }
         };
         let record = DecisionRecord {
@@ -130,7 +156,7 @@ impl Authorizer {
             time: request.time(),
             request: request.id().cloned(),
             key,
-            key_record: entry.as_ref().map(|entry| entry.digest()),
+            key_record: entry.as_ref().ok().map(|entry| entry.digest()),
             policy_set: rules.policies.digest(),
             permission: ruling.permission,
             reason: ruling.reason,
@@ -138,6 +164,20 @@ impl Authorizer {
             evaluations: ruling.evaluations,
         };
         (record, entry)
+    }
+
+    /// Whether a denial is one of too many in a second.
+    fn is_flood(&self, refusal: &Refusal, time: Timestamp) -> bool {
+        let is_over = |limit: &FloodLimit| refusal.names_no_key() && !limit.admits(time);
+        self.unknown_keys.as_ref().is_some_and(is_over)
+    }
+
+    /// A denial by the gate, counted.
+    fn count(&self, record: DecisionRecord, refusal: &Refusal) -> Decision {
+        match self.log.count_denial(refusal.reason, record.time) {
+            Ok(counted) => Decision::counted(record, counted),
+            Err(error) => Decision::unrecorded(record, &error),
+        }
     }
 
     fn record(&self, mut record: DecisionRecord, entry: Option<&KeyEntry>) -> Decision {

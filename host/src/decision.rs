@@ -16,7 +16,7 @@ use smol_str::SmolStr;
 
 use crate::digest::Digest;
 use crate::key::KeyId;
-use crate::log::{AppendError, Receipt};
+use crate::log::{AppendError, Counted, Receipt};
 use crate::timestamp::Timestamp;
 
 pub use id::DecisionId;
@@ -78,7 +78,9 @@ pub struct DecisionRecord {
     pub evaluations: Evaluations,
 }
 
-/// A decision, recorded. An allow cannot exist without the log's receipt.
+/// A decision that the log has taken: recorded, or a denial that it has counted (many requests a
+/// second whose credential names no key), or `log.unavailable`, which it has not taken. An allow
+/// cannot exist without the log's receipt.
 #[derive(Debug)]
 pub struct Decision {
     record: DecisionRecord,
@@ -95,6 +97,16 @@ impl Decision {
         Self {
             record,
             receipt: Some(receipt),
+        }
+    }
+
+    /// A denial that the log has counted instead of recorded. Nothing else can come of it.
+    #[must_use]
+    pub(crate) fn counted(mut record: DecisionRecord, _counted: Counted) -> Self {
+        record.permission = Permission::Deny;
+        Self {
+            record,
+            receipt: None,
         }
     }
 
@@ -121,7 +133,9 @@ impl Decision {
         &self.record
     }
 
-    /// The log's answer; `None` only for a denial with [`LOG_UNAVAILABLE`].
+    /// The log's answer; `None` only for a denial: with [`LOG_UNAVAILABLE`], which is not in the
+    /// log, or with the gate's reason for a request whose credential names no key, which is one of
+    /// those that a [`Coalesced`](crate::log::Coalesced) entry counts.
     #[must_use]
     pub const fn receipt(&self) -> Option<&Receipt> {
         self.receipt.as_ref()

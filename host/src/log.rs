@@ -22,6 +22,9 @@
 //! disk the log is poisoned and refuses everything. A refused entry may still be found in the log,
 //! never the other way round.
 //!
+//! Denials of a flood of requests whose credentials name no key are counted instead of appended;
+//! what was counted is recorded with each sync ([`Coalesced`]).
+//!
 //! # What opening does
 //! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped,
 //! and a [`Recovery`] takes its place; so are entries behind a sector that the disk had not written
@@ -34,6 +37,7 @@
 //! clock.
 
 mod blob;
+mod coalesce;
 mod entries;
 mod entry;
 mod error;
@@ -68,9 +72,10 @@ use storage::{RealStorage, Storage};
 use writer::Writer;
 
 pub use blob::{BLOB_MAX_BYTES, BlobError};
+pub use coalesce::Counted;
 pub use entries::Entries;
 pub use entry::{
-    Boot, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage,
+    Boot, Coalesced, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage,
     RETENTION_POLICY_MAX_BYTES, Recovery, Reload, Retention, encode_decision_into,
 };
 pub use error::{AppendError, AppendErrorKind, LogError};
@@ -192,6 +197,25 @@ impl Log {
         taken
     }
 
+    /// Counts a denial instead of recording it. A [`Coalesced`] entry says how many there were of
+    /// each reason: with the next sync, a sync interval later at most, and when the log is closed.
+    /// It costs a short lock and waits for nothing.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log takes nothing now, or did not take the last count: the denial
+    /// is counted as one that the log has refused, and the caller is told so.
+    pub(crate) fn count_denial(
+        &self,
+        reason: &'static str,
+        time: Timestamp,
+    ) -> Result<Counted, AppendError> {
+        let counted = self.writer.count(reason, time);
+        if counted.is_err() {
+            self.outages.refused(time);
+        }
+        counted
+    }
+
     /// Appends that a host has changed what it decides by, and returns when that is durable.
     ///
     /// # Errors
@@ -272,7 +296,7 @@ impl Log {
         self.writer.put_blob(digest, bytes)
     }
 
-    /// Returns when everything appended so far is durable, within the limits of
+    /// Returns when everything appended and counted so far is durable, within the limits of
     /// [`append_decision`](Self::append_decision).
     ///
     /// # Errors

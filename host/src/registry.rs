@@ -43,6 +43,9 @@ pub struct Refusal {
     pub key: Option<KeyId>,
 }
 
+/// The detail of a refusal for an id that no key has.
+const UNKNOWN_ID: &str = "unknown-id";
+
 /// The host's own gate, before any policy and whatever the policies say. The life of a key is
 /// revealed only to whoever presents its secret.
 ///
@@ -61,7 +64,7 @@ pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEnt
                 // What is not even an id could be anything, a secret too, and is not kept.
                 key: id,
                 reason: "key.unknown",
-                detail: Some("unknown-id"),
+                detail: Some(UNKNOWN_ID),
             })?
         }
     };
@@ -87,7 +90,7 @@ fn authenticate(
     let id = credential.key_id();
     let refused = |detail| Err(Refusal::unknown(detail, id));
     let Some(entry) = registry.lookup(&id) else {
-        return refused("unknown-id");
+        return refused(UNKNOWN_ID);
     };
     match (entry.secret_matches(credential), &entry.secret) {
         (false, None) => refused("no-secret"),
@@ -143,6 +146,14 @@ impl Refusal {
             detail: None,
             key: None,
         }
+    }
+
+    /// Whether what was presented names no key that there is. Whoever can send a request can send
+    /// any number of such ones, and they tell nothing of any key. What was presented with the id of
+    /// a key, be it with a wrong secret, is evidence about that key and not of this kind.
+    #[must_use]
+    pub fn names_no_key(&self) -> bool {
+        self.key.is_none() || self.detail == Some(UNKNOWN_ID)
     }
 
     /// No such key, as far as the caller is told.

@@ -91,6 +91,7 @@ impl Iterator for Replay<'_> {
                 }
                 Ok(
                     Entry::Boot(_)
+                    | Entry::Coalesced(_)
                     | Entry::LogKey(_)
                     | Entry::Outage(_)
                     | Entry::Recovery(_)

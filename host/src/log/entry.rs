@@ -15,6 +15,8 @@ mod codes;
 mod decode;
 mod encode;
 
+use smol_str::SmolStr;
+
 use crate::decision::DecisionRecord;
 use crate::digest::Digest;
 use crate::key::event::KeyEvent;
@@ -43,6 +45,8 @@ pub enum Entry {
     Retention(Retention),
     /// A key was changed.
     KeyEvent(KeyEvent),
+    /// Denials of one reason, counted instead of recorded one by one.
+    Coalesced(Coalesced),
 }
 
 /// A host has started to write; what an auditor has to know about the entries up to the next boot.
@@ -100,6 +104,21 @@ pub struct Outage {
     pub to: Timestamp,
     /// How many there were.
     pub refused: u64,
+}
+
+/// Denials of requests whose credential named no key, counted and not recorded one by one because
+/// there were more in a second than the host records. Each caller got the reason. What was counted
+/// since the last such entry of this reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coalesced {
+    /// The time of the earliest such request.
+    pub from: Timestamp,
+    /// The time of the latest.
+    pub to: Timestamp,
+    /// The reason that all of them were denied with.
+    pub reason: SmolStr,
+    /// How many there were.
+    pub count: u64,
 }
 
 /// A running host has changed its routes, its policies or both. The decisions behind it say by
@@ -185,6 +204,7 @@ impl Entry {
             Self::Reload(reload) => encode::reload(reload, &mut bytes),
             Self::Retention(retention) => encode::retention(retention, &mut bytes),
             Self::KeyEvent(event) => encode::key_event(event, &mut bytes),
+            Self::Coalesced(coalesced) => encode::coalesced(coalesced, &mut bytes),
         }
         bytes
     }
@@ -201,6 +221,7 @@ impl Entry {
             Self::Reload(reload) => reload.time,
             Self::Retention(retention) => retention.time,
             Self::KeyEvent(event) => event.time,
+            Self::Coalesced(coalesced) => coalesced.to,
         }
     }
 

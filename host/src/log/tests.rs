@@ -11,6 +11,7 @@ use super::*;
 
 mod crash;
 mod faults;
+mod floods;
 mod folder;
 mod power;
 mod publish;

@@ -2,7 +2,8 @@
 //!
 //! Two locks, never one inside the other but for [`Writer::rotate`], which holds the appenders'
 //! lock and asks the blobs for a sync with a limit on its wait. The sync thread takes the
-//! appenders' lock only to look how far the log goes, and syncs without it.
+//! appenders' lock to record what was counted and to look how far the log goes, and syncs without
+//! it.
 //!
 //! What a failure leads to:
 //!
@@ -22,6 +23,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::blob::{BlobError, BlobStore};
+use super::coalesce::{Counted, Counts};
 use super::entry::ENTRY_MAX_BYTES;
 use super::error::AppendError;
 use super::lock::FolderLock;
@@ -30,6 +32,7 @@ use super::segment::{self, FRAME_HEAD_BYTES, Header};
 use super::storage::{Storage, StoredFile, temporary, write_whole};
 use super::{Durability, Receipt};
 use crate::digest::Digest;
+use crate::timestamp::Timestamp;
 
 /// How long an appender waits for its turn.
 pub(super) const APPEND_WAIT_MAX_MS: u64 = 1_000;
@@ -45,6 +48,7 @@ pub(super) struct Writer {
     segment_max_bytes: u64,
     appender: Mutex<Appender>,
     blobs: BlobStore,
+    counts: Counts,
     progress: Progress,
     // Last: the folder is another's to write when everything else has ended, the sync thread too.
     lock: FolderLock,
@@ -97,6 +101,7 @@ impl Writer {
             segment_max_bytes: start.segment_max_bytes,
             progress: Progress::new(start.position.next_index),
             blobs: start.blobs,
+            counts: Counts::default(),
             appender: Mutex::new(Appender {
                 position: start.position,
                 must_rotate: false,
@@ -143,8 +148,21 @@ impl Writer {
         Ok(())
     }
 
-    /// Returns when everything appended so far is durable.
+    /// Counts a denial; the sync thread records the count.
+    pub(super) fn count(
+        &self,
+        reason: &'static str,
+        time: Timestamp,
+    ) -> Result<Counted, AppendError> {
+        self.progress.check()?;
+        let counted = self.counts.add(reason, time)?;
+        self.progress.mark_dirty();
+        Ok(counted)
+    }
+
+    /// Returns when everything appended and counted so far is durable.
     pub(super) fn sync(&self) -> Result<(), AppendError> {
+        self.counts.record(|entry| self.write(entry))?;
         let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
         let appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
         let end = appender.position.next_index;
@@ -195,8 +213,15 @@ impl Writer {
         self.progress.ended();
     }
 
-    /// Makes durable what is written. The blobs first: what names them was appended after them.
+    /// Records what was counted and makes durable what is written. The blobs first: what names them
+    /// was appended after them. Counts that are not taken are tried again after the interval.
     fn sync_once(&self) {
+        if self.counts.record(|entry| self.write(entry)).is_err() {
+            if self.progress.is_poisoned() {
+                return;
+            }
+            self.progress.mark_dirty();
+        }
         let (file, end) = {
             let appender = self.appender.lock();
             (
@@ -361,7 +386,7 @@ pub(super) fn create_segment(
     })
 }
 
-fn no_turn() -> AppendError {
+pub(super) fn no_turn() -> AppendError {
     AppendError::timeout(
         "the log was busy and did not take the entry",
         APPEND_WAIT_MAX_MS,

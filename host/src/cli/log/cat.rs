@@ -84,6 +84,13 @@ fn entry_json(entry: &Entry) -> Value {
             "policy_set": boot.policy_set,
         }),
         Entry::Decision(decision) => decision_json(decision),
+        Entry::Coalesced(coalesced) => json!({
+            "type": "coalesced",
+            "from": coalesced.from,
+            "to": coalesced.to,
+            "reason": coalesced.reason.as_str(),
+            "count": coalesced.count,
+        }),
         Entry::LogKey(log_key) => json!({
             "type": "log-key",
             "time": log_key.time,

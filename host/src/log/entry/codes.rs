@@ -28,6 +28,7 @@ pub(super) const LOG_KEY: u64 = 5;
 pub(super) const RETENTION: u64 = 6;
 /// See [`BOOT`].
 pub(super) const KEY_EVENT: u64 = 8;
+pub(super) const COALESCED: u64 = 7;
 
 /// The layout of the types that have only had one: the second item of each.
 pub(super) const LAYOUT: u64 = 1;

@@ -20,8 +20,8 @@ use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
 use super::{
-    Boot, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, RETENTION_POLICY_MAX_BYTES, Recovery,
-    Reload, Retention,
+    Boot, Coalesced, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, RETENTION_POLICY_MAX_BYTES,
+    Recovery, Reload, Retention,
 };
 
 /// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
@@ -37,7 +37,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
     let expected_items = match (kind, layout) {
         (codes::BOOT, codes::LAYOUT) => 9,
         (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
-        (codes::RETENTION, codes::LAYOUT) => 6,
+        (codes::RETENTION | codes::COALESCED, codes::LAYOUT) => 6,
         (codes::KEY_EVENT, codes::LAYOUT) => 10,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
@@ -49,7 +49,8 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
             | codes::OUTAGE
             | codes::LOG_KEY
             | codes::RETENTION
-            | codes::KEY_EVENT,
+            | codes::KEY_EVENT
+            | codes::COALESCED,
             other,
         ) => {
             return Err(EntryError::UnknownVersion(other));
@@ -70,6 +71,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::LOG_KEY => Entry::LogKey(cbor.log_key()?),
         codes::RETENTION => Entry::Retention(cbor.retention()?),
         codes::KEY_EVENT => Entry::KeyEvent(cbor.key_event()?),
+        codes::COALESCED => Entry::Coalesced(cbor.coalesced()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -197,6 +199,15 @@ impl<'b> Cbor<'b> {
             let expected = "a text within its limits";
             Err(EntryError::Malformed { offset, expected })
         }
+    }
+
+    fn coalesced(&mut self) -> Result<Coalesced, EntryError> {
+        Ok(Coalesced {
+            from: self.instant()?,
+            to: self.instant()?,
+            reason: self.text()?.into(),
+            count: self.number("how many were denied")?,
+        })
     }
 
     fn reload(&mut self) -> Result<Reload, EntryError> {

@@ -19,7 +19,7 @@ use crate::key::event::{KeyEvent, Subject};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, LogKey, Outage, Recovery, Reload, Retention};
+use super::{Boot, Coalesced, LogKey, Outage, Recovery, Reload, Retention};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
@@ -58,6 +58,10 @@ pub(super) fn retention(retention: &Retention, out: &mut Vec<u8>) {
 
 pub(super) fn key_event(event: &KeyEvent, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.key_event(event));
+}
+
+pub(super) fn coalesced(coalesced: &Coalesced, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.coalesced(coalesced));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -112,6 +116,15 @@ impl Cbor<'_> {
         self.instant(outage.from)?;
         self.instant(outage.to)?;
         self.0.u64(outage.refused)?;
+        Ok(())
+    }
+
+    fn coalesced(&mut self, coalesced: &Coalesced) -> Written {
+        self.open(6, codes::COALESCED, codes::LAYOUT)?;
+        self.instant(coalesced.from)?;
+        self.instant(coalesced.to)?;
+        self.0.str(&coalesced.reason)?;
+        self.0.u64(coalesced.count)?;
         Ok(())
     }
 

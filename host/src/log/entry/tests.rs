@@ -109,6 +109,15 @@ fn entry() -> impl Strategy<Value = Entry> {
     });
     let outage = (instant(), instant(), any::<u64>())
         .prop_map(|(from, to, refused)| Entry::Outage(Outage { from, to, refused }));
+    let coalesced = (instant(), instant(), text(), any::<u64>());
+    let coalesced = coalesced.prop_map(|(from, to, reason, count)| {
+        Entry::Coalesced(Coalesced {
+            from,
+            to,
+            reason: reason.as_ref().into(),
+            count,
+        })
+    });
     let decision = decision().prop_map(Entry::Decision);
     let keys = || vec(".{0,20}", 1..=LOG_KEYS_MAX);
     let log_key = (instant(), keys(), keys()).prop_map(|(time, previous, keys)| {
@@ -130,6 +139,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         });
     prop_oneof![
         1 => boot,
+        1 => coalesced,
         2 => key_event(),
         1 => log_key,
         1 => outage,

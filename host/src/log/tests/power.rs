@@ -47,12 +47,17 @@ struct Promises {
     shown: BTreeSet<(u64, Digest)>,
     /// All entries that there ever were, promised or not.
     known: BTreeSet<(u64, Vec<u8>)>,
+    /// How many denials were counted, and how many of them at least are in the log for good.
+    counted: u64,
+    counted_durable: u64,
 }
 
 /// A promise.
 #[derive(Clone, Debug)]
 enum Promise {
     Blob(u64, Vec<u8>),
+    Counted,
+    CountedDurable(u64),
     Durable(u64),
     Entry(u64, Vec<u8>),
     Shown(TreeHead),
@@ -82,6 +87,8 @@ struct Work<'a> {
     folder: PathBuf,
     host: Option<Host>,
     promises: Vec<(usize, Promise)>,
+    /// How many denials were counted since the last sync.
+    counted: u64,
     /// In so many steps there is one of each kind but appends.
     steps: u64,
 }
@@ -90,6 +97,8 @@ impl Promises {
     fn add(&mut self, promise: &Promise) {
         match promise {
             Promise::Blob(next, bytes) => self.blobs.push((*next, bytes.clone())),
+            Promise::Counted => self.counted += 1,
+            Promise::CountedDurable(count) => self.counted_durable += count,
             Promise::Durable(end) => self.durable = self.durable.max(*end),
             Promise::Entry(index, payload) => {
                 self.entries.insert(*index, payload.clone());
@@ -113,16 +122,21 @@ impl Promises {
         let reader = LogReader::open(folder).unwrap();
         let mut tree = Tree::new();
         let mut heads = BTreeMap::from([(0, tree.root())]);
+        let mut counted = 0;
         for entry in reader.entries() {
             let (index, payload) = entry.unwrap();
             assert_eq!(index, tree.size());
             if let Some(promised) = self.entries.get(&index) {
                 assert_eq!(&payload, promised, "entry {index} is another");
             } else {
-                let ours = matches!(
-                    Entry::decode(&payload),
-                    Ok(Entry::Boot(_) | Entry::Recovery(_))
-                );
+                let ours = match Entry::decode(&payload) {
+                    Ok(Entry::Coalesced(coalesced)) => {
+                        counted += coalesced.count;
+                        true
+                    }
+                    Ok(Entry::Boot(_) | Entry::Recovery(_)) => true,
+                    _ => false,
+                };
                 assert!(
                     ours || self.known.contains(&(index, payload.clone())),
                     "entry {index} was never appended"
@@ -134,6 +148,8 @@ impl Promises {
         if let Some((index, _)) = self.entries.last_key_value() {
             assert!(*index < tree.size(), "entry {index} is lost");
         }
+        let expected = self.counted_durable..=self.counted;
+        assert!(expected.contains(&counted), "{counted} of {expected:?}");
         for (size, root) in &self.shown {
             assert_eq!(heads.get(size), Some(root), "a fork at {size}");
         }
@@ -206,6 +222,24 @@ impl Work<'_> {
 
     fn close(&mut self) {
         self.host.take().unwrap().close();
+        self.counts_are_durable();
+    }
+
+    /// Counts a denial, which no thread records before it is asked to sync.
+    fn count(&mut self) {
+        self.promise(Promise::Counted);
+        self.writer().count("key.unknown", now()).unwrap();
+        self.counted += 1;
+    }
+
+    fn sync(&mut self) {
+        self.writer().sync().unwrap();
+        self.counts_are_durable();
+    }
+
+    fn counts_are_durable(&mut self) {
+        let counted = std::mem::take(&mut self.counted);
+        self.promise(Promise::CountedDurable(counted));
     }
 
     fn append(&mut self, payload: Vec<u8>, durability: Durability) {
@@ -246,9 +280,10 @@ impl Work<'_> {
                 self.open();
             }
             1..=2 => self.host.as_mut().unwrap().publish(),
-            3 => self.writer().sync().unwrap(),
+            3 => self.sync(),
             4 => self.append(b"durable".to_vec(), Durability::Durable),
             5 => self.put_blob(),
+            6..=7 => self.count(),
             _ => self.append_one(),
         }
         self.promise_durable();
@@ -273,6 +308,7 @@ impl World {
             folder: dir.path().join("log"),
             host: None,
             promises: Vec::new(),
+            counted: 0,
         };
         let found = recoveries_and_torn(&work.folder);
         work.open();

@@ -182,6 +182,21 @@ fn an_outage_has_these_bytes_for_ever() {
     check(&Entry::Outage(outage), "85 04 01 0a 0b 0c");
 }
 
+#[test]
+fn coalesced_denials_have_these_bytes_for_ever() {
+    let coalesced = Coalesced {
+        from: Timestamp::from_millis(10),
+        to: Timestamp::from_millis(11),
+        reason: "key.unknown".into(),
+        count: 1_000,
+    };
+    let reason = "6b 6b65792e756e6b6e6f776e";
+    check(
+        &Entry::Coalesced(coalesced),
+        &format!("86 07 01 0a 0b {reason} 1903e8"),
+    );
+}
+
 /// The bytes of the evaluations of [`full_decision`].
 #[test]
 fn a_retention_has_these_bytes_for_ever() {
