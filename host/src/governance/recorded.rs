@@ -142,3 +142,6 @@ fn put_record(log: &Log, entry: &[u8], record: &str) -> Result<(), RecordError> 
         (put, _) => Ok(put?),
     }
 }
+
+#[cfg(test)]
+mod tests;

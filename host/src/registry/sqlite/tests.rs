@@ -16,6 +16,7 @@ use crate::key::state::State;
 use crate::log::Entry;
 use crate::registry::gate;
 
+mod change;
 mod hostile;
 
 const NOW: i64 = 1_795_000_000_000;
