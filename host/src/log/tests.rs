@@ -11,6 +11,7 @@ use super::*;
 mod crash;
 mod faults;
 mod folder;
+mod full;
 mod power;
 mod publish;
 mod stalls;

@@ -10,22 +10,28 @@
 //! |---|---|
 //! | write | the file is cut back to the last whole entry; the entry is refused, the log goes on |
 //! | cutting back | poisoned |
-//! | making the next segment, before it is named | the entry is refused, the next one tries again |
+//! | allocating, no room | sealed: no decision until there is room; other entries are written |
+//! | allocating, otherwise | the entry is refused, the next one tries again |
+//! | making the next segment, no room | sealed; other entries go on in the old one |
+//! | making it otherwise, before it is named | the entry is refused, the next one tries again |
 //! | any sync, of a file or a folder | poisoned, never tried again |
 //! | the segment was deleted, or the folder `wal` moved or replaced | poisoned |
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::blob::{BlobError, BlobStore};
 use super::entry::ENTRY_MAX_BYTES;
-use super::error::AppendError;
+use super::error::{AppendError, AppendErrorKind};
 use super::lock::FolderLock;
 use super::progress::Progress;
+use super::reserve::{RESERVE_BYTES, STEP_BYTES, Seal};
 use super::segment::{self, FRAME_HEAD_BYTES, Header};
 use super::storage::{Storage, StoredFile, temporary, write_whole};
 use super::{Durability, Receipt};
@@ -44,6 +50,8 @@ pub(super) struct Writer {
     origin: String,
     segment_max_bytes: u64,
     appender: Mutex<Appender>,
+    /// Whether the appenders' turn has a seal: all that a decision looks at otherwise.
+    is_sealed: AtomicBool,
     blobs: BlobStore,
     progress: Progress,
     // Last: the folder is another's to write when everything else has ended, the sync thread too.
@@ -75,6 +83,17 @@ pub(super) struct Position {
     pub(super) next_index: u64,
     /// The index of the segment's first entry.
     pub(super) first_index: u64,
+    /// Up to where the file is allocated, as far as is known; [`u64::MAX`] where that cannot be.
+    pub(super) allocated: u64,
+}
+
+/// What an entry may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// What is left when the reserve is whole: a decision.
+    Free,
+    /// The reserve too: everything else.
+    Reserve,
 }
 
 /// The appenders' turn.
@@ -84,6 +103,7 @@ struct Appender {
     position: Position,
     /// The next segment may have been made: nothing more goes into this one.
     must_rotate: bool,
+    seal: Option<Seal>,
     frame: Vec<u8>,
 }
 
@@ -100,15 +120,42 @@ impl Writer {
             appender: Mutex::new(Appender {
                 position: start.position,
                 must_rotate: false,
+                seal: None,
                 frame: Vec::new(),
             }),
+            is_sealed: AtomicBool::new(false),
             lock: start.lock,
         }
     }
 
-    /// Appends an entry; returns when it is as durable as asked for.
+    /// Appends a decision; returns when it is as durable as asked for.
     pub(super) fn append(
         &self,
+        payload: &[u8],
+        durability: Durability,
+    ) -> Result<Receipt, AppendError> {
+        self.append_to(Room::Free, payload, durability)
+    }
+
+    /// Appends another entry, on a full disk to the reserve; returns when it is durable.
+    pub(super) fn append_reserved(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
+        self.append_to(Room::Reserve, payload, Durability::Durable)
+    }
+
+    /// Whether a decision of a size would be taken, as far as there is room for it. It costs nothing
+    /// unless the log is sealed; then the disk is asked again when it is time to.
+    pub(super) fn admit(&self, payload_bytes: usize) -> Result<(), AppendError> {
+        if !self.is_sealed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut appender = self.turn()?;
+        self.progress.check()?;
+        self.make_room(&mut appender, frame_bytes(payload_bytes))
+    }
+
+    fn append_to(
+        &self,
+        room: Room,
         payload: &[u8],
         durability: Durability,
     ) -> Result<Receipt, AppendError> {
@@ -119,7 +166,7 @@ impl Writer {
             return Err(AppendError::too_large(payload.len()));
         }
         self.progress.check()?;
-        let index = self.write(payload)?;
+        let index = self.write(room, payload)?;
         self.progress.mark_dirty();
         let end = index.saturating_add(1);
         let behind = end.saturating_sub(self.progress.durable()) > UNSYNCED_MAX;
@@ -136,10 +183,7 @@ impl Writer {
 
     /// Returns when everything appended so far is durable.
     pub(super) fn sync(&self) -> Result<(), AppendError> {
-        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
-        let appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
-        let end = appender.position.next_index;
-        drop(appender);
+        let end = self.turn()?.position.next_index;
         self.progress.mark_dirty();
         self.progress.wait_durable(end)
     }
@@ -170,8 +214,12 @@ impl Writer {
         if self.blobs.has(&digest) {
             return Ok(());
         }
+        let bytes = bytes();
+        if self.is_sealed.load(Ordering::Relaxed) && self.blobs.is_new(&digest, bytes.as_ref()) {
+            self.admit(0)?;
+        }
         self.blobs
-            .put(digest, bytes().as_ref())
+            .put(digest, bytes.as_ref())
             .map_err(|error| self.blob_failed(error))
     }
 
@@ -227,13 +275,18 @@ impl Writer {
     }
 
     /// Writes one frame to the last segment, or to the next one when that is full.
-    fn write(&self, payload: &[u8]) -> Result<u64, AppendError> {
-        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
-        let mut appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+    fn write(&self, room: Room, payload: &[u8]) -> Result<u64, AppendError> {
+        let mut appender = self.turn()?;
         // Again: it may have happened while this one waited.
         self.progress.check()?;
-        if appender.must_rotate(payload.len(), self.segment_max_bytes) {
-            self.rotate(&mut appender)?;
+        let bytes = frame_bytes(payload.len());
+        if let Err(error) = self.make_room(&mut appender, bytes) {
+            let has_room = room == Room::Reserve
+                && error.kind() == AppendErrorKind::DiskFull
+                && appender.reserve_holds(bytes, self.segment_max_bytes);
+            if !has_room {
+                return Err(error);
+            }
         }
         let Appender {
             position, frame, ..
@@ -255,10 +308,46 @@ impl Writer {
         Ok(index)
     }
 
+    /// The appenders' turn.
+    fn turn(&self) -> Result<MutexGuard<'_, Appender>, AppendError> {
+        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
+        self.appender.try_lock_for(limit).ok_or_else(no_turn)
+    }
+
+    /// Sees to it that a frame has its place in the last segment, with the reserve behind it, and
+    /// seals the log or takes the seal off.
+    fn make_room(&self, appender: &mut Appender, frame_bytes: u64) -> Result<(), AppendError> {
+        if let Some(error) = appender.seal.as_ref().and_then(Seal::holds) {
+            return Err(error);
+        }
+        let must_rotate = appender.must_rotate(frame_bytes, self.segment_max_bytes);
+        let rotated = if must_rotate {
+            self.rotate(appender)
+        } else {
+            Ok(())
+        };
+        // A sealed log goes on when there is room for many, not for one small entry after the other.
+        let more = appender.seal.as_ref().map_or(0, |_| STEP_BYTES);
+        let made = rotated.and_then(|()| {
+            let allocated = appender.position.allocate(frame_bytes.saturating_add(more));
+            allocated.map_err(|error| AppendError::io("keep the log's reserve whole", &error))
+        });
+        let seal = made.as_ref().err().and_then(Seal::of);
+        if seal.is_some() || appender.seal.is_some() {
+            self.is_sealed.store(seal.is_some(), Ordering::Relaxed);
+            appender.seal = seal;
+        }
+        made
+    }
+
     /// A write failed: whatever it left behind the last whole entry is cut off.
-    fn cut_back(&self, position: &Position, error: &io::Error) -> AppendError {
+    fn cut_back(&self, position: &mut Position, error: &io::Error) -> AppendError {
         match position.file.truncate(position.offset) {
-            Ok(()) => AppendError::io("write to the log", error),
+            Ok(()) => {
+                // The next entry sees to it where this fails.
+                let _ = position.allocate_again();
+                AppendError::io("write to the log", error)
+            }
             Err(second) => self.progress.poison(&format!(
                 "a write failed ({error}), and its segment could not be cut back ({second})"
             )),
@@ -272,15 +361,19 @@ impl Writer {
         self.sync_segment(&*appender.position.file)?;
         let first_index = appender.position.next_index;
         self.progress.advance(first_index);
-        appender.must_rotate = true;
+        let failed = |error| AppendError::io("begin a segment of the log", &error);
         match create_segment(&*self.storage, &self.wal_folder, &self.origin, first_index) {
             Ok(position) => {
-                appender.position = position;
+                let last = std::mem::replace(&mut appender.position, position);
                 appender.must_rotate = false;
+                // Gives back its reserve. Where this fails, it is room lost and no more.
+                let _ = last.file.truncate(last.offset);
                 Ok(())
             }
+            Err(CreateError::Unmade(error)) => Err(failed(error)),
             Err(CreateError::Unnamed(error)) => {
-                Err(AppendError::io("begin a segment of the log", &error))
+                appender.must_rotate = true;
+                Err(failed(error))
             }
             Err(CreateError::Unsynced(error)) => Err(self.sync_failed(&error)),
         }
@@ -301,31 +394,43 @@ impl Writer {
 
 impl Appender {
     /// Whether the next frame belongs in another segment. Each holds at least one.
-    const fn must_rotate(&self, payload_bytes: usize, segment_max_bytes: u64) -> bool {
-        let frame_bytes = (FRAME_HEAD_BYTES + payload_bytes) as u64;
+    const fn must_rotate(&self, frame_bytes: u64, segment_max_bytes: u64) -> bool {
         let full = self.position.offset.saturating_add(frame_bytes) > segment_max_bytes;
         self.must_rotate || (full && self.position.next_index > self.position.first_index)
     }
+
+    /// Whether a frame may go into the last segment though it is full: into the reserve.
+    const fn reserve_holds(&self, frame_bytes: u64, segment_max_bytes: u64) -> bool {
+        let end = self.position.offset.saturating_add(frame_bytes);
+        !self.must_rotate && end <= segment_max_bytes.saturating_add(RESERVE_BYTES)
+    }
+}
+
+/// The size of the frame of an entry.
+const fn frame_bytes(payload_bytes: usize) -> u64 {
+    FRAME_HEAD_BYTES.saturating_add(payload_bytes) as u64
 }
 
 /// Why a segment was not made.
 #[derive(Debug)]
 pub(super) enum CreateError {
-    /// Before anything was to be durable: it can be tried again.
+    /// Before it was to have its name: there is none, and it can be tried again.
+    Unmade(io::Error),
+    /// It may have its name. Nothing more goes into the segment before it; it can be tried again.
     Unnamed(io::Error),
     /// A sync failed.
     Unsynced(io::Error),
 }
 
-/// Makes a segment with nothing but its header: durable under a temporary name first, then named,
-/// then durable by name.
+/// Makes a segment with nothing but its header and a reserve: durable under a temporary name first,
+/// then named, then durable by name.
 pub(super) fn create_segment(
     storage: &dyn Storage,
     wal_folder: &Path,
     origin: &str,
     first_index: u64,
 ) -> Result<Position, CreateError> {
-    let salt = storage.salt().map_err(CreateError::Unnamed)?;
+    let salt = storage.salt().map_err(CreateError::Unmade)?;
     let header = Header {
         origin: origin.to_owned(),
         first_index,
@@ -333,9 +438,22 @@ pub(super) fn create_segment(
     };
     let temporary = temporary(wal_folder, first_index);
     let bytes = header.encode();
-    let file = storage.create(&temporary).map_err(CreateError::Unnamed)?;
-    write_whole(&*file, &bytes, 0).map_err(CreateError::Unnamed)?;
-    file.sync().map_err(CreateError::Unsynced)?;
+    let file = storage.create(&temporary).map_err(CreateError::Unmade)?;
+    let mut position = Position {
+        file: file.into(),
+        salt,
+        offset: bytes.len() as u64,
+        next_index: first_index,
+        first_index,
+        allocated: 0,
+    };
+    let written = write_whole(&*position.file, &bytes, 0);
+    if let Err(error) = written.and_then(|()| position.allocate(0)) {
+        // What it has taken would be missing elsewhere on a full disk.
+        let _ = fs::remove_file(&temporary);
+        return Err(CreateError::Unmade(error));
+    }
+    position.file.sync().map_err(CreateError::Unsynced)?;
     let path = wal_folder.join(segment::file_name(first_index));
     storage
         .rename(&temporary, &path)
@@ -343,13 +461,7 @@ pub(super) fn create_segment(
     storage
         .sync_folder(wal_folder)
         .map_err(CreateError::Unsynced)?;
-    Ok(Position {
-        file: file.into(),
-        salt,
-        offset: bytes.len() as u64,
-        next_index: first_index,
-        first_index,
-    })
+    Ok(position)
 }
 
 fn no_turn() -> AppendError {
