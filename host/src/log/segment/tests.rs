@@ -390,7 +390,7 @@ fn what_is_not_a_segment_of_this_version_is_refused() {
     }
     let too_large = LENGTH_MAX_BYTES + 1;
     let found = scan_from(std::io::repeat(0), too_large).1.unwrap_err();
-    assert!(found.starts_with("larger than 67108864 bytes"), "{found}");
+    assert!(found.starts_with("larger than 71368723 bytes"), "{found}");
 }
 
 #[test]
