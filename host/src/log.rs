@@ -294,8 +294,8 @@ impl Log {
             .end(|outage| self.append_durable(&Entry::Outage(outage).encode()))
     }
 
-    /// Records an outage that is going on, syncs and publishes what it can. A disk that does not answer is left to the threads that
-    /// wait for it.
+    /// Records an outage that is going on, syncs and publishes what it can. A disk that does not
+    /// answer is left to the threads that wait for it.
     fn end(&mut self) {
         if self.sync_thread.is_some() {
             // From the reserve, on a full disk. When this fails nobody is left to count further.

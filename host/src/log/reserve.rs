@@ -1,10 +1,11 @@
 //! The reserve: what the last segment has allocated beyond its end, so that on a full disk there is
 //! room for what must be recorded all the same.
 //!
-//! A decision is taken only while the reserve behind it stays whole. Where it does not, and the disk
-//! has no room for more, the log is *sealed*: it refuses decisions, and what would be stored for
-//! them, until there is room again. Every other entry goes into the reserve. What is allocated stays
-//! with the last segment when the log is closed or killed, and is given back when another follows.
+//! A decision is taken only while the reserve behind it stays whole. Where it would not, and the
+//! disk has no room for more, the log is *sealed*: it refuses decisions, and what would be stored
+//! for them, until there is room again. Every other entry goes into the reserve. What is allocated
+//! stays with the last segment when the log is closed or killed, and is given back when another
+//! follows.
 //!
 //! A file system that cannot allocate has no reserve: there a full disk refuses every entry.
 

@@ -142,8 +142,8 @@ impl Writer {
         self.append_to(Room::Reserve, payload, Durability::Durable)
     }
 
-    /// Whether a decision of a size would be taken, as far as there is room for it. It costs nothing
-    /// unless the log is sealed; then the disk is asked again when it is time to.
+    /// Whether a decision of a size would be taken, as far as there is room for it. It costs
+    /// nothing unless the log is sealed; then the disk is asked again when it is time to.
     pub(super) fn admit(&self, payload_bytes: usize) -> Result<(), AppendError> {
         if !self.is_sealed.load(Ordering::Relaxed) {
             return Ok(());
@@ -326,7 +326,7 @@ impl Writer {
         } else {
             Ok(())
         };
-        // A sealed log goes on when there is room for many, not for one small entry after the other.
+        // A sealed log goes on with room for many, not with one small entry after the other.
         let more = appender.seal.as_ref().map_or(0, |_| STEP_BYTES);
         let made = rotated.and_then(|()| {
             let allocated = appender.position.allocate(frame_bytes.saturating_add(more));

@@ -1,5 +1,5 @@
-//! Storage for tests: real files, faults on command, a disk that is full on command, and a memory of
-//! what a power cut would leave. It never waits for the disk, so that a test may open a thousand
+//! Storage for tests: real files, faults on command, a disk that is full on command, and a memory
+//! of what a power cut would leave. It never waits for the disk, so that a test may open a thousand
 //! logs. Room is allocated in its books only.
 
 use std::collections::HashMap;

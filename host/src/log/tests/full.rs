@@ -291,7 +291,7 @@ fn an_allocation_that_fails_otherwise_refuses_and_seals_nothing() {
     }
 }
 
-/// A write that fails takes the reserve with what it wrote; it is there again before the next entry.
+/// A write that fails takes the reserve with what it wrote. It is there again before the next one.
 #[test]
 fn a_write_that_fails_costs_no_reserve() {
     let test = Test::new();
