@@ -10,11 +10,9 @@
 //! A file system that cannot allocate has no reserve: there a full disk refuses every entry.
 
 use std::io;
-use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::error::{AppendError, AppendErrorKind};
 use super::writer::Position;
 
 /// How many bytes the last segment has allocated beyond its end, at least: some 20,000 entries that
@@ -22,16 +20,6 @@ use super::writer::Position;
 pub const RESERVE_BYTES: u64 = 4 << 20;
 /// How many bytes are allocated at once: one system call for some 3,000 decisions.
 pub(super) const STEP_BYTES: u64 = 1 << 20;
-/// How long a sealed log refuses without asking the disk again.
-const SEALED_MS: u64 = 100;
-
-/// Since when a log is sealed, and why.
-#[derive(Debug)]
-pub(super) struct Seal {
-    since: Instant,
-    error: AppendError,
-}
-
 impl Position {
     /// Allocates what a frame and the reserve behind it need, and some more, unless it is there.
     pub(super) fn allocate(&mut self, frame_bytes: u64) -> io::Result<()> {
@@ -56,22 +44,6 @@ impl Position {
             self.allocated = self.offset;
         }
         self.allocate(0)
-    }
-}
-
-impl Seal {
-    /// The seal that a failure puts on a log, if it does.
-    pub(super) fn of(error: &AppendError) -> Option<Self> {
-        (error.kind() == AppendErrorKind::DiskFull).then(|| Self {
-            since: Instant::now(),
-            error: error.clone(),
-        })
-    }
-
-    /// Why nothing is taken; `None` when it is time to ask the disk again.
-    pub(super) fn holds(&self) -> Option<AppendError> {
-        let is_new = self.since.elapsed() < Duration::from_millis(SEALED_MS);
-        is_new.then(|| self.error.clone())
     }
 }
 

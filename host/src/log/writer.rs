@@ -21,7 +21,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -31,7 +30,7 @@ use super::entry::ENTRY_MAX_BYTES;
 use super::error::{AppendError, AppendErrorKind};
 use super::lock::FolderLock;
 use super::progress::Progress;
-use super::reserve::{RESERVE_BYTES, STEP_BYTES, Seal};
+use super::reserve::{RESERVE_BYTES, STEP_BYTES};
 use super::segment::{self, FRAME_HEAD_BYTES, Header};
 use super::storage::{Storage, StoredFile, temporary, write_whole};
 use super::{Durability, Receipt};
@@ -50,8 +49,6 @@ pub(super) struct Writer {
     origin: String,
     segment_max_bytes: u64,
     appender: Mutex<Appender>,
-    /// Whether the appenders' turn has a seal: all that a decision looks at otherwise.
-    is_sealed: AtomicBool,
     blobs: BlobStore,
     progress: Progress,
     // Last: the folder is another's to write when everything else has ended, the sync thread too.
@@ -103,7 +100,8 @@ struct Appender {
     position: Position,
     /// The next segment may have been made: nothing more goes into this one.
     must_rotate: bool,
-    seal: Option<Seal>,
+    /// Why no decision is taken, when the disk is full.
+    seal: Option<AppendError>,
     frame: Vec<u8>,
 }
 
@@ -123,7 +121,6 @@ impl Writer {
                 seal: None,
                 frame: Vec::new(),
             }),
-            is_sealed: AtomicBool::new(false),
             lock: start.lock,
         }
     }
@@ -145,7 +142,7 @@ impl Writer {
     /// Whether a decision of a size would be taken, as far as there is room for it. It costs
     /// nothing unless the log is sealed; then the disk is asked again when it is time to.
     pub(super) fn admit(&self, payload_bytes: usize) -> Result<(), AppendError> {
-        if !self.is_sealed.load(Ordering::Relaxed) {
+        if !self.progress.is_sealed() {
             return Ok(());
         }
         let mut appender = self.turn()?;
@@ -215,7 +212,7 @@ impl Writer {
             return Ok(());
         }
         let bytes = bytes();
-        if self.is_sealed.load(Ordering::Relaxed) && self.blobs.is_new(&digest, bytes.as_ref()) {
+        if self.progress.is_sealed() && self.blobs.is_new(&digest, bytes.as_ref()) {
             self.admit(0)?;
         }
         self.blobs
@@ -317,8 +314,10 @@ impl Writer {
     /// Sees to it that a frame has its place in the last segment, with the reserve behind it, and
     /// seals the log or takes the seal off.
     fn make_room(&self, appender: &mut Appender, frame_bytes: u64) -> Result<(), AppendError> {
-        if let Some(error) = appender.seal.as_ref().and_then(Seal::holds) {
-            return Err(error);
+        if let Some(error) = &appender.seal
+            && !self.progress.may_ask()
+        {
+            return Err(error.clone());
         }
         let must_rotate = appender.must_rotate(frame_bytes, self.segment_max_bytes);
         let rotated = if must_rotate {
@@ -332,9 +331,10 @@ impl Writer {
             let allocated = appender.position.allocate(frame_bytes.saturating_add(more));
             allocated.map_err(|error| AppendError::io("keep the log's reserve whole", &error))
         });
-        let seal = made.as_ref().err().and_then(Seal::of);
+        let is_full = |error: &&AppendError| error.kind() == AppendErrorKind::DiskFull;
+        let seal = made.as_ref().err().filter(is_full).cloned();
         if seal.is_some() || appender.seal.is_some() {
-            self.is_sealed.store(seal.is_some(), Ordering::Relaxed);
+            self.progress.seal(seal.is_some());
             appender.seal = seal;
         }
         made
