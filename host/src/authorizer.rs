@@ -202,7 +202,8 @@ impl Authorizer {
     ) -> Result<Receipt, AppendError> {
         if let Some(entry) = entry {
             let key_record = || entry.record().to_canonical_json();
-            self.log.put_blob(entry.digest(), key_record)?;
+            let put = self.log.put_blob(entry.digest(), key_record);
+            put.inspect_err(|error| self.log.count_refused(record.time, error))?;
         }
         self.log.append_decision(record)
     }

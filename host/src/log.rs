@@ -25,6 +25,11 @@
 //! Denials of a flood of requests whose credentials name no key are counted instead of appended;
 //! what was counted is recorded with each sync ([`Coalesced`]).
 //!
+//! # On a full disk
+//! Decisions are refused, and counted in an [`Outage`], while the disk has no room but a reserve of
+//! [`RESERVE_BYTES`]. Every other entry goes into that. The log goes on by itself when there is
+//! room again.
+//!
 //! # What opening does
 //! A crash or a power cut can leave half an entry at the end of the last segment. It is dropped,
 //! and a [`Recovery`] takes its place; so are entries behind a sector that the disk had not written
@@ -49,6 +54,7 @@ mod outage;
 mod progress;
 mod publish;
 mod reader;
+mod reserve;
 mod retention;
 mod segment;
 mod storage;
@@ -86,6 +92,7 @@ pub use publish::{
     Published, Publishing, Witnesses,
 };
 pub use reader::{LogReadError, LogReader, SEGMENTS_MAX, TornTail};
+pub use reserve::RESERVE_BYTES;
 pub use retention::{PruneError, Pruned, RETENTION_FILE, prunable};
 pub use segment::{ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError};
 pub use tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
@@ -187,12 +194,12 @@ impl Log {
     pub fn append_decision(&self, decision: &DecisionRecord) -> Result<Receipt, AppendError> {
         let mut entry = Vec::with_capacity(DECISION_EXPECTED_BYTES);
         encode_decision_into(decision, &mut entry);
-        let taken = self
-            .outages
-            .end(|outage| self.append_durable(&Entry::Outage(outage).encode()))
+        let admitted = self.writer.admit(entry.len());
+        let taken = admitted
+            .and_then(|()| self.end_outage())
             .and_then(|()| self.append(&entry));
-        if taken.as_ref().is_err_and(AppendError::is_outage) {
-            self.outages.refused(decision.time);
+        if let Err(error) = &taken {
+            self.count_refused(decision.time, error);
         }
         taken
     }
@@ -214,6 +221,14 @@ impl Log {
             self.outages.refused(time);
         }
         counted
+    }
+
+    /// Counts a decision that was not appended because something that it needs was not taken, a
+    /// blob. What [`append_decision`](Self::append_decision) refuses is counted already.
+    pub fn count_refused(&self, time: Timestamp, error: &AppendError) {
+        if error.is_outage() {
+            self.outages.refused(time);
+        }
     }
 
     /// Appends that a host has changed what it decides by, and returns when that is durable.
@@ -326,12 +341,13 @@ impl Log {
         self.writer.append(payload, self.durability)
     }
 
-    /// Appends an entry and returns when it is durable, whatever the log's options say.
+    /// Appends an entry that is no decision and returns when it is durable, whatever the log's
+    /// options say. On a full disk it goes into the reserve.
     ///
     /// # Errors
     /// [`AppendError`] when the log has not taken the entry.
     pub(crate) fn append_durable(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
-        self.writer.append(payload, Durability::Durable)
+        self.writer.append_reserved(payload)
     }
 
     /// [`Log::create`] or [`Log::open`], on any storage.
@@ -372,9 +388,19 @@ impl Log {
         })
     }
 
-    /// Syncs and publishes what it can. A disk that does not answer is left to the threads that
-    /// wait for it.
+    /// Records the outage that is going on, if there is one.
+    fn end_outage(&self) -> Result<(), AppendError> {
+        self.outages
+            .end(|outage| self.append_durable(&Entry::Outage(outage).encode()))
+    }
+
+    /// Records an outage that is going on, syncs and publishes what it can. A disk that does not
+    /// answer is left to the threads that wait for it.
     fn end(&mut self) {
+        if self.sync_thread.is_some() {
+            // From the reserve, on a full disk. When this fails nobody is left to count further.
+            let _ = self.end_outage();
+        }
         if let Some(thread) = self.sync_thread.take()
             && self.writer.end()
         {

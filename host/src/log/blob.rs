@@ -135,6 +135,11 @@ impl BlobStore {
         self.state.lock().present.contains(digest)
     }
 
+    /// Whether the blob has to be written: its file is not there, or has other bytes.
+    pub(super) fn is_new(&self, digest: &Digest, bytes: &[u8]) -> bool {
+        !holds(&path(&self.folder, digest), bytes)
+    }
+
     /// Writes a blob unless it is here.
     ///
     /// # Errors
@@ -153,9 +158,8 @@ impl BlobStore {
         if self.state.lock().unsynced.len() >= UNSYNCED_MAX {
             self.sync()?;
         }
-        let path = path(&self.folder, &digest);
-        if !holds(&path, bytes) {
-            self.write(&path, bytes)
+        if self.is_new(&digest, bytes) {
+            self.write(&path(&self.folder, &digest), bytes)
                 .map_err(|error| BlobError::Io { digest, error })?;
         }
         let mut state = self.state.lock();

@@ -21,7 +21,7 @@ pub struct AppendError {
 /// Why the log has not taken an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppendErrorKind {
-    /// The disk is full. The log goes on when there is room again.
+    /// The disk has no room but the reserve. The log goes on by itself when there is room again.
     DiskFull,
     /// The entry has no bytes.
     Empty,
@@ -146,9 +146,10 @@ impl AppendError {
 
     /// An operation failed that has changed nothing.
     pub(super) fn io(action: &str, error: &io::Error) -> Self {
-        let kind = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendErrorKind::DiskFull,
-            _ => AppendErrorKind::Io,
+        let kind = if is_full(error) {
+            AppendErrorKind::DiskFull
+        } else {
+            AppendErrorKind::Io
         };
         Self::new(kind, format!("cannot {action}: {error}"))
     }
@@ -173,8 +174,15 @@ fn advice(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => {
             "; run keyward as the owner of the log folder, or name another folder"
         }
+        _ if is_full(error) => "; make room on its file system, or name a folder on another one",
         _ => "",
     }
+}
+
+/// Whether an operation failed for lack of room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 impl From<BlobError> for AppendError {

@@ -10,6 +10,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::error::is_full;
 use super::reader::WAL_FOLDER;
 use super::storage::FILE_MODE;
 
@@ -52,10 +53,12 @@ impl FolderLock {
         let mut file = file.map_err(LockError::Io)?;
         lock(&file, &path)?;
         let pid = std::process::id().to_string();
-        let written = file.set_len(0).and_then(|()| file.rewind());
-        written
-            .and_then(|()| file.write_all(pid.as_bytes()))
-            .map_err(LockError::Io)?;
+        let emptied = file.set_len(0).and_then(|()| file.rewind());
+        match emptied.and_then(|()| file.write_all(pid.as_bytes())) {
+            // The lock holds without it.
+            Err(error) if is_full(&error) => {}
+            written => written.map_err(LockError::Io)?,
+        }
         let lock = Self {
             wal_folder,
             locked,

@@ -180,7 +180,9 @@ fn begin(storage: &dyn Storage, folder: &Path, origin: &str) -> Result<Position,
         return Err(failed(error));
     }
     create_segment(storage, &folder.join(WAL_FOLDER), origin, 0).map_err(|error| match error {
-        CreateError::Unnamed(error) | CreateError::Unsynced(error) => failed(error),
+        CreateError::Unmade(error) | CreateError::Unnamed(error) | CreateError::Unsynced(error) => {
+            failed(error)
+        }
     })
 }
 
@@ -207,6 +209,7 @@ fn go_on(
         offset: end.offset,
         next_index: end.next_index,
         first_index: end.segment,
+        allocated: 0,
     };
     if end.torn_bytes > 0 {
         let recovery = Recovery {
@@ -227,6 +230,8 @@ fn go_on(
 /// segment even when that is full, because no other may follow a torn one.
 fn recover(position: &mut Position, recovery: Recovery) -> io::Result<()> {
     position.file.truncate(position.offset.saturating_add(1))?;
+    // Before another takes the room. Where there is none, the write says so.
+    let _ = position.allocate(0);
     position.file.sync()?;
     let mut frame = Vec::new();
     let payload = Entry::Recovery(recovery).encode();

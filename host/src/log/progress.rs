@@ -14,6 +14,8 @@ use super::error::AppendError;
 
 /// How long an appender waits for its entry to be durable.
 pub(super) const DURABLE_WAIT_MAX_MS: u64 = 1_000;
+/// How often, at most, a sealed log asks the disk for room, unless entries are made durable.
+const SEALED_ASK_MS: u64 = 100;
 /// How long closing waits for the last sync.
 const CLOSE_WAIT_MAX_MS: u64 = 2_000;
 
@@ -28,6 +30,10 @@ pub(super) struct Progress {
     dirty: AtomicBool,
     /// Someone has waited in vain and no sync has ended since: the next ones need not wait too.
     stalled: AtomicBool,
+    /// The disk is full.
+    sealed: AtomicBool,
+    /// Somebody may ask the disk for room again.
+    may_ask: AtomicBool,
     closing: AtomicBool,
     poison: OnceLock<AppendError>,
     /// Held to change what the conditions below are about; true when the sync thread has ended.
@@ -46,6 +52,8 @@ impl Progress {
             requested: AtomicU64::new(durable),
             dirty: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            sealed: AtomicBool::new(false),
+            may_ask: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             poison: OnceLock::new(),
             gate: Mutex::new(false),
@@ -102,20 +110,50 @@ impl Progress {
         Err(timed_out())
     }
 
+    /// The disk has become full, or has room again.
+    pub(super) fn seal(&self, is_sealed: bool) {
+        let _gate = self.gate.lock();
+        self.may_ask.store(false, Ordering::Relaxed);
+        self.sealed.store(is_sealed, Ordering::Relaxed);
+        self.work.notify_one();
+    }
+
+    /// Whether the disk was full when it was last asked.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is time to ask a full disk again, which is then the caller's to do.
+    pub(super) fn may_ask(&self) -> bool {
+        self.may_ask.swap(false, Ordering::Relaxed)
+    }
+
     /// For the sync thread: waits until there is something to sync, and then until someone waits
     /// for it or the interval is over. `false`: the log is closing, this is the last sync.
+    ///
+    /// While the log is sealed it is the clock: it comes back and lets the disk be asked.
     pub(super) fn next_work(&self, interval: Duration) -> bool {
         let closing = || self.closing.load(Ordering::SeqCst);
         let mut gate = self.gate.lock();
         self.work.wait_while(&mut gate, |_| {
-            !self.dirty.load(Ordering::SeqCst) && !closing()
+            !self.dirty.load(Ordering::SeqCst) && !closing() && !self.is_sealed()
         });
-        let nobody_waits =
-            |_: &mut bool| self.requested.load(Ordering::SeqCst) <= self.durable() && !closing();
+        let was_sealed = self.is_sealed();
+        let interval = if was_sealed {
+            interval.min(Duration::from_millis(SEALED_ASK_MS))
+        } else {
+            interval
+        };
+        let nobody_waits = |_: &mut bool| {
+            self.requested.load(Ordering::SeqCst) <= self.durable()
+                && self.is_sealed() == was_sealed
+                && !closing()
+        };
         self.work.wait_while_for(&mut gate, nobody_waits, interval);
         // Cleared before the sync looks how far the log goes: what is written from here on either
         // is seen by this sync or sets it again.
         self.dirty.store(false, Ordering::SeqCst);
+        self.may_ask.store(was_sealed, Ordering::Relaxed);
         !closing()
     }
 

@@ -22,13 +22,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::io::Errno;
-
-use super::error::LogError;
+use super::error::{LogError, is_full};
 use super::follow::Follower;
 use super::reader::{self, LogReadError};
 use super::segment::SegmentError;
-use super::storage::{Storage, StoredFile, make_unsynced_folder, temporary, write_whole};
+use super::storage::{
+    FileSystem, Storage, StoredFile, make_unsynced_folder, temporary, write_whole,
+};
 use super::tiles::{CHECKPOINT_FILE, TileReadError, TileReader};
 use crate::timestamp::Timestamp;
 use crate::tlog::checkpoint::{
@@ -108,6 +108,8 @@ pub(super) enum PublishError {
 #[derive(Debug)]
 pub(super) struct Publisher {
     storage: Arc<dyn Storage>,
+    /// Open from before the first tile is written.
+    file_system: Box<dyn FileSystem>,
     folder: PathBuf,
     origin: String,
     publishing: Publishing,
@@ -140,7 +142,9 @@ impl Publisher {
         publishing: Publishing,
         end: u64,
     ) -> Result<Self, PublishError> {
+        let file_system = storage.open_file_system(folder);
         let mut publisher = Self {
+            file_system: file_system.map_err(failed("the log folder"))?,
             storage,
             folder: folder.to_owned(),
             origin: origin.to_owned(),
@@ -166,7 +170,11 @@ impl Publisher {
             // A crash may have come between any two of these.
             let synced = publisher.storage.sync_folder(folder);
             synced.map_err(PublishError::Sync)?;
-            publisher.show(&head)?;
+            match publisher.show(&head) {
+                // The first step shows it.
+                Err(PublishError::Io { source, .. }) if is_full(&source) => publisher.state = None,
+                shown => shown?,
+            }
         }
         Ok(publisher)
     }
@@ -292,12 +300,7 @@ impl Publisher {
 
     /// Makes everything durable that was written.
     fn sync(&self) -> Result<(), PublishError> {
-        let synced = self.storage.sync_file_system(&self.folder);
-        synced.map_err(|error| match Errno::from_io_error(&error) {
-            // The folder was not even opened.
-            Some(Errno::MFILE | Errno::NFILE) => failed("the log folder")(error),
-            _ => PublishError::Sync(error),
-        })
+        self.file_system.sync().map_err(PublishError::Sync)
     }
 
     /// Whether the bundles hold exactly the entries of a segment, as they are read now.

@@ -32,12 +32,13 @@ mod scan;
 use std::io;
 
 use super::entry::ENTRY_MAX_BYTES;
+use super::reserve::RESERVE_BYTES;
 
 pub use crate::tlog::checkpoint::ORIGIN_MAX_BYTES;
 pub(super) use scan::{Scan, Tail};
 
 /// The size in bytes at which a new segment is begun, unless the log's options say less. A segment
-/// can be larger by one frame, which records a recovery.
+/// can be larger by [`RESERVE_BYTES`], on a full disk, and by one frame, which records a recovery.
 pub const SEGMENT_MAX_BYTES: u64 = 64 << 20;
 /// The size of a frame without its payload.
 pub(super) const FRAME_HEAD_BYTES: usize = 20;
@@ -45,6 +46,9 @@ pub(super) const FRAME_HEAD_BYTES: usize = 20;
 const FRAME_MIN_BYTES: usize = FRAME_HEAD_BYTES + 1;
 /// The largest frame.
 pub(super) const FRAME_MAX_BYTES: usize = FRAME_HEAD_BYTES + ENTRY_MAX_BYTES;
+
+/// The largest segment.
+const LENGTH_MAX_BYTES: u64 = SEGMENT_MAX_BYTES + RESERVE_BYTES + FRAME_MAX_BYTES as u64;
 
 const HEADER_MAGIC: [u8; 8] = *b"KWLOG\xff\xfe\n";
 const HEADER_FIXED_BYTES: usize = 24;
@@ -99,7 +103,7 @@ pub enum SegmentError {
     NotASegment,
     /// More bytes than keyward writes to one segment.
     #[error(
-        "larger than {SEGMENT_MAX_BYTES} bytes, which no segment is; restore the file from a copy"
+        "larger than {LENGTH_MAX_BYTES} bytes, which no segment is; restore the file from a copy"
     )]
     TooLarge,
     /// More than a damaged end can explain: so many beginnings of frames that the search for an

@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FallocateFlags;
+
 /// What the owner of a log's file may do with it. Nobody else may do anything: requests and key
 /// records are not for everyone's eyes.
 pub(super) const FILE_MODE: u32 = 0o600;
@@ -33,11 +35,23 @@ pub(super) trait Storage: Debug + Send + Sync {
     /// Returns when the names in a folder outlive a power cut.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
+    /// Opens the file system of a folder, to sync it.
+    fn open_file_system(&self, folder: &Path) -> io::Result<Box<dyn FileSystem>>;
+
     /// Returns when everything on the file system of a folder outlives a power cut.
-    fn sync_file_system(&self, folder: &Path) -> io::Result<()>;
+    fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
+        self.open_file_system(folder)?.sync()
+    }
 
     /// A number that no client can guess.
     fn salt(&self) -> io::Result<u32>;
+}
+
+/// A file system. It stays open for as long as what is written is to be synced: an operating system
+/// tells each who has it open, once, that bytes were lost, and who opens it later nothing.
+pub(super) trait FileSystem: Debug + Send + Sync {
+    /// Returns when everything on it outlives a power cut.
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// A file open for writing.
@@ -51,7 +65,11 @@ pub(super) trait StoredFile: Debug + Send + Sync {
     /// has failed once: an operating system may then report a success for bytes that it dropped.
     fn sync(&self) -> io::Result<()>;
 
-    /// Cuts the file off.
+    /// Allocates room for bytes from an offset on, so that writing them later needs no more. The
+    /// file's length and bytes stay what they are.
+    fn allocate(&self, offset: u64, length_bytes: u64) -> io::Result<()>;
+
+    /// Cuts the file off, and gives back what is allocated beyond.
     fn truncate(&self, length_bytes: u64) -> io::Result<()>;
 
     /// How many names the file has. None: it was deleted, and what is written to it is lost.
@@ -96,12 +114,22 @@ impl Storage for RealStorage {
         File::open(folder)?.sync_all()
     }
 
-    fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(folder)?)?)
+    fn open_file_system(&self, folder: &Path) -> io::Result<Box<dyn FileSystem>> {
+        Ok(Box::new(RealFileSystem(File::open(folder)?)))
     }
 
     fn salt(&self) -> io::Result<u32> {
         getrandom::u32().map_err(|error| io::Error::other(error.to_string()))
+    }
+}
+
+/// A file system, by a folder on it.
+#[derive(Debug)]
+struct RealFileSystem(File);
+
+impl FileSystem for RealFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
     }
 }
 
@@ -115,6 +143,12 @@ impl StoredFile for RealFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    fn allocate(&self, offset: u64, length_bytes: u64) -> io::Result<()> {
+        let keep = FallocateFlags::KEEP_SIZE;
+        let allocate = || rustix::fs::fallocate(&self.0, keep, offset, length_bytes);
+        Ok(rustix::io::retry_on_intr(allocate)?)
     }
 
     fn truncate(&self, length_bytes: u64) -> io::Result<()> {

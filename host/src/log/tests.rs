@@ -13,6 +13,7 @@ mod crash;
 mod faults;
 mod floods;
 mod folder;
+mod full;
 mod power;
 mod publish;
 mod retention;

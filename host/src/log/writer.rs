@@ -11,23 +11,28 @@
 //! |---|---|
 //! | write | the file is cut back to the last whole entry; the entry is refused, the log goes on |
 //! | cutting back | poisoned |
-//! | making the next segment, before it is named | the entry is refused, the next one tries again |
+//! | allocating, no room | sealed: no decision until there is room; other entries are written |
+//! | allocating, otherwise | the entry is refused, the next one tries again |
+//! | making the next segment, no room | sealed; other entries go on in the old one |
+//! | making it otherwise, before it is named | the entry is refused, the next one tries again |
 //! | any sync, of a file or a folder | poisoned, never tried again |
 //! | the segment was deleted, or the folder `wal` moved or replaced | poisoned |
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::blob::{BlobError, BlobStore};
 use super::coalesce::{Counted, Counts};
 use super::entry::ENTRY_MAX_BYTES;
-use super::error::AppendError;
+use super::error::{AppendError, AppendErrorKind};
 use super::lock::FolderLock;
 use super::progress::Progress;
+use super::reserve::{RESERVE_BYTES, STEP_BYTES};
 use super::segment::{self, FRAME_HEAD_BYTES, Header};
 use super::storage::{Storage, StoredFile, temporary, write_whole};
 use super::{Durability, Receipt};
@@ -79,6 +84,17 @@ pub(super) struct Position {
     pub(super) next_index: u64,
     /// The index of the segment's first entry.
     pub(super) first_index: u64,
+    /// Up to where the file is allocated, as far as is known; [`u64::MAX`] where that cannot be.
+    pub(super) allocated: u64,
+}
+
+/// What an entry may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// What is left when the reserve is whole: a decision.
+    Free,
+    /// The reserve too: everything else.
+    Reserve,
 }
 
 /// The appenders' turn.
@@ -88,6 +104,8 @@ struct Appender {
     position: Position,
     /// The next segment may have been made: nothing more goes into this one.
     must_rotate: bool,
+    /// Why no decision is taken, when the disk is full.
+    seal: Option<AppendError>,
     frame: Vec<u8>,
 }
 
@@ -105,15 +123,41 @@ impl Writer {
             appender: Mutex::new(Appender {
                 position: start.position,
                 must_rotate: false,
+                seal: None,
                 frame: Vec::new(),
             }),
             lock: start.lock,
         }
     }
 
-    /// Appends an entry; returns when it is as durable as asked for.
+    /// Appends a decision; returns when it is as durable as asked for.
     pub(super) fn append(
         &self,
+        payload: &[u8],
+        durability: Durability,
+    ) -> Result<Receipt, AppendError> {
+        self.append_to(Room::Free, payload, durability)
+    }
+
+    /// Appends another entry, on a full disk to the reserve; returns when it is durable.
+    pub(super) fn append_reserved(&self, payload: &[u8]) -> Result<Receipt, AppendError> {
+        self.append_to(Room::Reserve, payload, Durability::Durable)
+    }
+
+    /// Whether a decision of a size would be taken, as far as there is room for it. It costs
+    /// nothing unless the log is sealed; then the disk is asked again when it is time to.
+    pub(super) fn admit(&self, payload_bytes: usize) -> Result<(), AppendError> {
+        if !self.progress.is_sealed() {
+            return Ok(());
+        }
+        let mut appender = self.turn()?;
+        self.progress.check()?;
+        self.make_room(&mut appender, frame_bytes(payload_bytes))
+    }
+
+    fn append_to(
+        &self,
+        room: Room,
         payload: &[u8],
         durability: Durability,
     ) -> Result<Receipt, AppendError> {
@@ -124,7 +168,7 @@ impl Writer {
             return Err(AppendError::too_large(payload.len()));
         }
         self.progress.check()?;
-        let index = self.write(payload)?;
+        let index = self.write(room, payload)?;
         self.progress.mark_dirty();
         let end = index.saturating_add(1);
         let behind = end.saturating_sub(self.progress.durable()) > UNSYNCED_MAX;
@@ -141,8 +185,7 @@ impl Writer {
 
     /// The next entry begins a segment, unless it is the first of this one.
     pub(super) fn begin_segment(&self) -> Result<(), AppendError> {
-        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
-        let mut appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+        let mut appender = self.turn()?;
         let position = &appender.position;
         appender.must_rotate |= position.next_index > position.first_index;
         Ok(())
@@ -162,11 +205,8 @@ impl Writer {
 
     /// Returns when everything appended and counted so far is durable.
     pub(super) fn sync(&self) -> Result<(), AppendError> {
-        self.counts.record(|entry| self.write(entry))?;
-        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
-        let appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
-        let end = appender.position.next_index;
-        drop(appender);
+        self.counts.record(|entry| self.write(Room::Free, entry))?;
+        let end = self.turn()?.position.next_index;
         self.progress.mark_dirty();
         self.progress.wait_durable(end)
     }
@@ -197,26 +237,31 @@ impl Writer {
         if self.blobs.has(&digest) {
             return Ok(());
         }
+        let bytes = bytes();
+        if self.progress.is_sealed() && self.blobs.is_new(&digest, bytes.as_ref()) {
+            self.admit(0)?;
+        }
         self.blobs
-            .put(digest, bytes().as_ref())
+            .put(digest, bytes.as_ref())
             .map_err(|error| self.blob_failed(error))
     }
 
     /// The sync thread, until the log is closed or poisoned.
     pub(super) fn run_syncs(&self, interval: Duration) {
         while self.progress.next_work(interval) && !self.progress.is_poisoned() {
-            self.sync_once();
+            self.sync_once(Room::Free);
         }
         if !self.progress.is_poisoned() {
-            self.sync_once();
+            self.sync_once(Room::Reserve);
         }
         self.progress.ended();
     }
 
     /// Records what was counted and makes durable what is written. The blobs first: what names them
-    /// was appended after them. Counts that are not taken are tried again after the interval.
-    fn sync_once(&self) {
-        if self.counts.record(|entry| self.write(entry)).is_err() {
+    /// was appended after them. Counts that are not taken are tried again after the interval; the
+    /// last ones may take the reserve.
+    fn sync_once(&self, room: Room) {
+        if self.counts.record(|entry| self.write(room, entry)).is_err() {
             if self.progress.is_poisoned() {
                 return;
             }
@@ -261,13 +306,18 @@ impl Writer {
     }
 
     /// Writes one frame to the last segment, or to the next one when that is full.
-    fn write(&self, payload: &[u8]) -> Result<u64, AppendError> {
-        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
-        let mut appender = self.appender.try_lock_for(limit).ok_or_else(no_turn)?;
+    fn write(&self, room: Room, payload: &[u8]) -> Result<u64, AppendError> {
+        let mut appender = self.turn()?;
         // Again: it may have happened while this one waited.
         self.progress.check()?;
-        if appender.must_rotate(payload.len(), self.segment_max_bytes) {
-            self.rotate(&mut appender)?;
+        let bytes = frame_bytes(payload.len());
+        if let Err(error) = self.make_room(&mut appender, bytes) {
+            let has_room = room == Room::Reserve
+                && error.kind() == AppendErrorKind::DiskFull
+                && appender.reserve_holds(bytes, self.segment_max_bytes);
+            if !has_room {
+                return Err(error);
+            }
         }
         let Appender {
             position, frame, ..
@@ -289,10 +339,49 @@ impl Writer {
         Ok(index)
     }
 
+    /// The appenders' turn.
+    fn turn(&self) -> Result<MutexGuard<'_, Appender>, AppendError> {
+        let limit = Duration::from_millis(APPEND_WAIT_MAX_MS);
+        self.appender.try_lock_for(limit).ok_or_else(no_turn)
+    }
+
+    /// Sees to it that a frame has its place in the last segment, with the reserve behind it, and
+    /// seals the log or takes the seal off.
+    fn make_room(&self, appender: &mut Appender, frame_bytes: u64) -> Result<(), AppendError> {
+        if let Some(error) = &appender.seal
+            && !self.progress.may_ask()
+        {
+            return Err(error.clone());
+        }
+        let must_rotate = appender.must_rotate(frame_bytes, self.segment_max_bytes);
+        let rotated = if must_rotate {
+            self.rotate(appender)
+        } else {
+            Ok(())
+        };
+        // A sealed log goes on with room for many, not with one small entry after the other.
+        let more = appender.seal.as_ref().map_or(0, |_| STEP_BYTES);
+        let made = rotated.and_then(|()| {
+            let allocated = appender.position.allocate(frame_bytes.saturating_add(more));
+            allocated.map_err(|error| AppendError::io("keep the log's reserve whole", &error))
+        });
+        let is_full = |error: &&AppendError| error.kind() == AppendErrorKind::DiskFull;
+        let seal = made.as_ref().err().filter(is_full).cloned();
+        if seal.is_some() || appender.seal.is_some() {
+            self.progress.seal(seal.is_some());
+            appender.seal = seal;
+        }
+        made
+    }
+
     /// A write failed: whatever it left behind the last whole entry is cut off.
-    fn cut_back(&self, position: &Position, error: &io::Error) -> AppendError {
+    fn cut_back(&self, position: &mut Position, error: &io::Error) -> AppendError {
         match position.file.truncate(position.offset) {
-            Ok(()) => AppendError::io("write to the log", error),
+            Ok(()) => {
+                // The next entry sees to it where this fails.
+                let _ = position.allocate_again();
+                AppendError::io("write to the log", error)
+            }
             Err(second) => self.progress.poison(&format!(
                 "a write failed ({error}), and its segment could not be cut back ({second})"
             )),
@@ -306,15 +395,19 @@ impl Writer {
         self.sync_segment(&*appender.position.file)?;
         let first_index = appender.position.next_index;
         self.progress.advance(first_index);
-        appender.must_rotate = true;
+        let failed = |error| AppendError::io("begin a segment of the log", &error);
         match create_segment(&*self.storage, &self.wal_folder, &self.origin, first_index) {
             Ok(position) => {
-                appender.position = position;
+                let last = std::mem::replace(&mut appender.position, position);
                 appender.must_rotate = false;
+                // Gives back its reserve. Where this fails, it is room lost and no more.
+                let _ = last.file.truncate(last.offset);
                 Ok(())
             }
+            Err(CreateError::Unmade(error)) => Err(failed(error)),
             Err(CreateError::Unnamed(error)) => {
-                Err(AppendError::io("begin a segment of the log", &error))
+                appender.must_rotate = true;
+                Err(failed(error))
             }
             Err(CreateError::Unsynced(error)) => Err(self.sync_failed(&error)),
         }
@@ -335,31 +428,43 @@ impl Writer {
 
 impl Appender {
     /// Whether the next frame belongs in another segment. Each holds at least one.
-    const fn must_rotate(&self, payload_bytes: usize, segment_max_bytes: u64) -> bool {
-        let frame_bytes = (FRAME_HEAD_BYTES + payload_bytes) as u64;
+    const fn must_rotate(&self, frame_bytes: u64, segment_max_bytes: u64) -> bool {
         let full = self.position.offset.saturating_add(frame_bytes) > segment_max_bytes;
         self.must_rotate || (full && self.position.next_index > self.position.first_index)
     }
+
+    /// Whether a frame may go into the last segment though it is full: into the reserve.
+    const fn reserve_holds(&self, frame_bytes: u64, segment_max_bytes: u64) -> bool {
+        let end = self.position.offset.saturating_add(frame_bytes);
+        !self.must_rotate && end <= segment_max_bytes.saturating_add(RESERVE_BYTES)
+    }
+}
+
+/// The size of the frame of an entry.
+const fn frame_bytes(payload_bytes: usize) -> u64 {
+    FRAME_HEAD_BYTES.saturating_add(payload_bytes) as u64
 }
 
 /// Why a segment was not made.
 #[derive(Debug)]
 pub(super) enum CreateError {
-    /// Before anything was to be durable: it can be tried again.
+    /// Before it was to have its name: there is none, and it can be tried again.
+    Unmade(io::Error),
+    /// It may have its name. Nothing more goes into the segment before it; it can be tried again.
     Unnamed(io::Error),
     /// A sync failed.
     Unsynced(io::Error),
 }
 
-/// Makes a segment with nothing but its header: durable under a temporary name first, then named,
-/// then durable by name.
+/// Makes a segment with nothing but its header and a reserve: durable under a temporary name first,
+/// then named, then durable by name.
 pub(super) fn create_segment(
     storage: &dyn Storage,
     wal_folder: &Path,
     origin: &str,
     first_index: u64,
 ) -> Result<Position, CreateError> {
-    let salt = storage.salt().map_err(CreateError::Unnamed)?;
+    let salt = storage.salt().map_err(CreateError::Unmade)?;
     let header = Header {
         origin: origin.to_owned(),
         first_index,
@@ -367,9 +472,22 @@ pub(super) fn create_segment(
     };
     let temporary = temporary(wal_folder, first_index);
     let bytes = header.encode();
-    let file = storage.create(&temporary).map_err(CreateError::Unnamed)?;
-    write_whole(&*file, &bytes, 0).map_err(CreateError::Unnamed)?;
-    file.sync().map_err(CreateError::Unsynced)?;
+    let file = storage.create(&temporary).map_err(CreateError::Unmade)?;
+    let mut position = Position {
+        file: file.into(),
+        salt,
+        offset: bytes.len() as u64,
+        next_index: first_index,
+        first_index,
+        allocated: 0,
+    };
+    let written = write_whole(&*position.file, &bytes, 0);
+    if let Err(error) = written.and_then(|()| position.allocate(0)) {
+        // What it has taken would be missing elsewhere on a full disk.
+        let _ = fs::remove_file(&temporary);
+        return Err(CreateError::Unmade(error));
+    }
+    position.file.sync().map_err(CreateError::Unsynced)?;
     let path = wal_folder.join(segment::file_name(first_index));
     storage
         .rename(&temporary, &path)
@@ -377,13 +495,7 @@ pub(super) fn create_segment(
     storage
         .sync_folder(wal_folder)
         .map_err(CreateError::Unsynced)?;
-    Ok(Position {
-        file: file.into(),
-        salt,
-        offset: bytes.len() as u64,
-        next_index: first_index,
-        first_index,
-    })
+    Ok(position)
 }
 
 pub(super) fn no_turn() -> AppendError {

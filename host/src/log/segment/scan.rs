@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::{
     CRC_BYTES, FRAME_HEAD_BYTES, FRAME_MAGIC, FRAME_MAX_BYTES, FRAME_MIN_BYTES, HEADER_FIXED_BYTES,
-    HEADER_MAGIC, Header, ORIGIN_MAX_BYTES, SEGMENT_MAX_BYTES, SegmentError, VERSION, frame_crc,
+    HEADER_MAGIC, Header, LENGTH_MAX_BYTES, ORIGIN_MAX_BYTES, SegmentError, VERSION, frame_crc,
 };
 use crate::log::entry::{ENTRY_MAX_BYTES, Entry};
 
@@ -58,7 +58,7 @@ impl<R: Read> Scan<R> {
     /// # Errors
     /// [`SegmentError`] when there is no whole header of this version.
     pub(in crate::log) fn begin(source: R, length_bytes: u64) -> Result<Self, SegmentError> {
-        if length_bytes > SEGMENT_MAX_BYTES.saturating_add(FRAME_MAX_BYTES as u64) {
+        if length_bytes > LENGTH_MAX_BYTES {
             return Err(SegmentError::TooLarge);
         }
         let mut scan = Self {

@@ -388,9 +388,9 @@ fn what_is_not_a_segment_of_this_version_is_refused() {
     ] {
         assert_eq!(scan(&bytes), (Vec::new(), Err(message.to_owned())));
     }
-    let too_large = SEGMENT_MAX_BYTES + FRAME_MAX_BYTES as u64 + 1;
+    let too_large = LENGTH_MAX_BYTES + 1;
     let found = scan_from(std::io::repeat(0), too_large).1.unwrap_err();
-    assert!(found.starts_with("larger than 67108864 bytes"), "{found}");
+    assert!(found.starts_with("larger than 71368723 bytes"), "{found}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Storage for tests: real files, faults on command, and a memory of what a power cut would leave.
-//! It never waits for the disk, so that a test may open a thousand logs.
+//! Storage for tests: real files, faults on command, a disk that is full on command, and a memory
+//! of what a power cut would leave. It never waits for the disk, so that a test may open a thousand
+//! logs. Room is allocated in its books only.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use super::*;
 pub(in crate::log) enum Step {
     Create,
     Open,
+    OpenFileSystem,
     OpenReadOnly,
     Rename,
     SyncFileSystem,
     SyncFolder,
+    Allocate,
     Write,
     Sync,
     Truncate,
@@ -72,8 +75,20 @@ struct Shared {
 struct State {
     faults: Vec<Fault>,
     hanging: bool,
-    files: HashMap<PathBuf, Arc<AtomicU64>>,
+    is_full: bool,
+    cannot_allocate: bool,
+    files: HashMap<PathBuf, Arc<Books>>,
     syncs: u64,
+    allocations: u64,
+}
+
+/// What is known of a file.
+#[derive(Debug, Default)]
+struct Books {
+    /// How many of its bytes are durable.
+    durable: AtomicU64,
+    /// Up to where it can be written on a full disk.
+    allocated: AtomicU64,
 }
 
 impl Fault {
@@ -114,7 +129,39 @@ impl FaultyStorage {
             .lock()
             .files
             .get(path)
-            .map_or(0, |bytes| bytes.load(Ordering::SeqCst))
+            .map_or(0, |books| books.durable.load(Ordering::SeqCst))
+    }
+
+    /// Fills the disk, or frees it: what is not allocated is then refused.
+    pub(in crate::log) fn fill(&self, is_full: bool) {
+        self.0.state.lock().is_full = is_full;
+    }
+
+    /// Makes it a file system that cannot allocate.
+    pub(in crate::log) fn forget_allocation(&self) {
+        self.0.state.lock().cannot_allocate = true;
+    }
+
+    /// How many bytes of a file are allocated beyond an offset.
+    pub(in crate::log) fn allocated_beyond(&self, path: &Path, offset: u64) -> u64 {
+        let state = self.0.state.lock();
+        let allocated = state.files[path].allocated.load(Ordering::SeqCst);
+        allocated.saturating_sub(offset)
+    }
+
+    /// How often room was asked for.
+    pub(in crate::log) fn allocations(&self) -> u64 {
+        self.0.state.lock().allocations
+    }
+
+    /// Takes room for a file up to an offset.
+    fn take(&self, books: &Books, until: u64) -> io::Result<()> {
+        let is_full = self.0.state.lock().is_full;
+        if is_full && until > books.allocated.load(Ordering::SeqCst) {
+            return Err(full_error());
+        }
+        books.allocated.fetch_max(until, Ordering::SeqCst);
+        Ok(())
     }
 
     /// How often a file was synced.
@@ -158,13 +205,13 @@ impl FaultyStorage {
         match self.due(step, path) {
             None => operation(),
             Some(Failure::Done) => operation().and(Err(input_output_error())),
-            Some(Failure::Full) => Err(io::Error::from_raw_os_error(28)),
+            Some(Failure::Full) => Err(full_error()),
             Some(_) => Err(input_output_error()),
         }
     }
 
     fn file(&self, file: Box<dyn StoredFile>, path: &Path) -> Box<dyn StoredFile> {
-        let durable = self
+        let books = self
             .0
             .state
             .lock()
@@ -174,11 +221,15 @@ impl FaultyStorage {
             .clone();
         Box::new(FaultyFile {
             file,
-            durable,
+            books,
             path: path.to_owned(),
             storage: self.clone(),
         })
     }
+}
+
+fn full_error() -> io::Error {
+    io::Error::from_raw_os_error(28)
 }
 
 fn input_output_error() -> io::Error {
@@ -217,15 +268,10 @@ impl Storage for FaultyStorage {
         self.run(Step::SyncFolder, folder, || Ok(()))
     }
 
-    fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
-        self.run(Step::SyncFileSystem, folder, || {
-            let mut state = self.0.state.lock();
-            for (path, durable) in &mut state.files {
-                if let Ok(file) = fs::metadata(path) {
-                    durable.fetch_max(file.len(), Ordering::SeqCst);
-                }
-            }
-            Ok(())
+    fn open_file_system(&self, folder: &Path) -> io::Result<Box<dyn FileSystem>> {
+        self.run(Step::OpenFileSystem, folder, || {
+            let (storage, folder) = (self.clone(), folder.to_owned());
+            Ok(Box::new(FaultyFileSystem { storage, folder }) as Box<dyn FileSystem>)
         })
     }
 
@@ -235,10 +281,28 @@ impl Storage for FaultyStorage {
 }
 
 #[derive(Debug)]
+struct FaultyFileSystem {
+    storage: FaultyStorage,
+    folder: PathBuf,
+}
+
+impl FileSystem for FaultyFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        self.storage.run(Step::SyncFileSystem, &self.folder, || {
+            for (path, books) in &self.storage.0.state.lock().files {
+                if let Ok(file) = fs::metadata(path) {
+                    books.durable.fetch_max(file.len(), Ordering::SeqCst);
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+#[derive(Debug)]
 struct FaultyFile {
     file: Box<dyn StoredFile>,
-    /// How many of its bytes are durable.
-    durable: Arc<AtomicU64>,
+    books: Arc<Books>,
     /// The path when it was opened: a renamed file keeps its first one.
     path: PathBuf,
     storage: FaultyStorage,
@@ -247,6 +311,8 @@ struct FaultyFile {
 impl StoredFile for FaultyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let half = &bytes[..bytes.len() / 2];
+        self.storage
+            .take(&self.books, offset + bytes.len() as u64)?;
         match self.storage.due(Step::Write, &self.path) {
             None => self.file.write_at(bytes, offset),
             Some(Failure::Short) => self.file.write_at(half, offset),
@@ -258,7 +324,7 @@ impl StoredFile for FaultyFile {
                 .file
                 .write_at(bytes, offset)
                 .and(Err(input_output_error())),
-            Some(Failure::Full) => Err(io::Error::from_raw_os_error(28)),
+            Some(Failure::Full) => Err(full_error()),
             Some(Failure::Undone | Failure::Hang) => Err(input_output_error()),
         }
     }
@@ -267,14 +333,30 @@ impl StoredFile for FaultyFile {
         // What is written while a sync runs is not promised by it.
         let written = self.file.length()?;
         self.storage.run(Step::Sync, &self.path, || {
-            self.durable.fetch_max(written, Ordering::SeqCst);
+            self.books.durable.fetch_max(written, Ordering::SeqCst);
             self.storage.0.state.lock().syncs += 1;
             Ok(())
         })
     }
 
+    fn allocate(&self, offset: u64, length_bytes: u64) -> io::Result<()> {
+        self.storage.run(Step::Allocate, &self.path, || {
+            let mut state = self.storage.0.state.lock();
+            state.allocations += 1;
+            let cannot_allocate = state.cannot_allocate;
+            drop(state);
+            if cannot_allocate {
+                return Err(io::Error::from_raw_os_error(95));
+            }
+            self.storage.take(&self.books, offset + length_bytes)
+        })
+    }
+
     fn truncate(&self, length_bytes: u64) -> io::Result<()> {
         self.storage.run(Step::Truncate, &self.path, || {
+            self.books
+                .allocated
+                .fetch_min(length_bytes, Ordering::SeqCst);
             self.file.truncate(length_bytes)
         })
     }

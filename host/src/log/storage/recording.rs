@@ -43,6 +43,7 @@ struct Record {
     must_look: bool,
     named: Vec<Named>,
     salts: u32,
+    is_full: bool,
 }
 
 impl RecordingStorage {
@@ -56,6 +57,7 @@ impl RecordingStorage {
                 must_look: true,
                 named: Vec::new(),
                 salts: 0,
+                is_full: false,
             }),
         }))
     }
@@ -71,6 +73,11 @@ impl RecordingStorage {
         self.look(&mut record, Path::new(""));
         let operations = std::mem::take(&mut record.operations);
         (operations, std::mem::take(&mut record.named))
+    }
+
+    /// Fills the disk, or frees it: what is not allocated is then refused.
+    pub(in crate::log) fn fill(&self, is_full: bool) {
+        self.0.record.lock().is_full = is_full;
     }
 
     /// A path as the disk has it.
@@ -207,18 +214,24 @@ impl Storage for RecordingStorage {
         })
     }
 
-    fn sync_file_system(&self, folder: &Path) -> io::Result<()> {
-        self.run(folder, |_, record| {
-            self.look(record, Path::new(""));
-            record.note(Operation::SyncAll);
-            Ok(())
-        })
+    fn open_file_system(&self, _folder: &Path) -> io::Result<Box<dyn FileSystem>> {
+        Ok(Box::new(self.clone()))
     }
 
     fn salt(&self) -> io::Result<u32> {
         let mut record = self.0.record.lock();
         record.salts += 1;
         Ok(record.salts.wrapping_mul(0x9e37_79b9))
+    }
+}
+
+impl FileSystem for RecordingStorage {
+    fn sync(&self) -> io::Result<()> {
+        self.run(&self.0.root, |_, record| {
+            self.look(record, Path::new(""));
+            record.note(Operation::SyncAll);
+            Ok(())
+        })
     }
 }
 
@@ -230,6 +243,15 @@ struct RecordedFile {
 }
 
 impl RecordedFile {
+    /// Whether there is room for the file up to an offset.
+    fn has_room(&self, until: usize) -> io::Result<()> {
+        let record = self.storage.0.record.lock();
+        if record.is_full && until > record.disk.allocated(self.node) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+
     fn note(&self, operation: Operation) {
         let storage = &self.storage;
         let mut record = storage.0.record.lock();
@@ -242,14 +264,23 @@ impl RecordedFile {
 
 impl StoredFile for RecordedFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let until = usize::try_from(offset).unwrap() + bytes.len();
+        self.has_room(until)?;
         let written = self.file.write_at(bytes, offset)?;
-        let offset = usize::try_from(offset).unwrap();
+        let offset = until - bytes.len();
         self.note(Operation::Write(self.node, offset, bytes.into()));
         Ok(written)
     }
 
     fn sync(&self) -> io::Result<()> {
         self.note(Operation::SyncFile(self.node));
+        Ok(())
+    }
+
+    fn allocate(&self, offset: u64, length_bytes: u64) -> io::Result<()> {
+        let until = usize::try_from(offset + length_bytes).unwrap();
+        self.has_room(until)?;
+        self.note(Operation::Allocate(self.node, until));
         Ok(())
     }
 

@@ -163,7 +163,11 @@ fn errors_read_well_with_their_causes() {
             "cannot lock it; run keyward as the owner of the log folder, or name another folder: \
              permission denied",
         ),
-        (begin, "cannot begin a segment: no storage space"),
+        (
+            begin,
+            "cannot begin a segment; make room on its file system, or name a folder on another \
+             one: no storage space",
+        ),
         (
             unreadable.into(),
             "segment `wal/0.wal`: it cannot be read: permission denied",

@@ -217,7 +217,7 @@ impl Work<'_> {
         let host = Host::open(self.storage, &self.folder, self.options);
         self.host = Some(host.unwrap_or_else(|error| panic!("refused: {}", chain(&error))));
         let boot = Entry::Boot(boot(self.options.clone(), now())).encode();
-        self.append(boot, Durability::Durable);
+        self.append_reserved(boot);
     }
 
     fn close(&mut self) {
@@ -251,6 +251,38 @@ impl Work<'_> {
         }
     }
 
+    fn append_reserved(&mut self, payload: Vec<u8>) {
+        let receipt = self.writer().append_reserved(&payload).unwrap();
+        self.promise(Promise::Entry(receipt.index(), payload));
+        self.promise(Promise::Durable(receipt.index() + 1));
+    }
+
+    /// The disk is full, from before the log is opened or only then. Decisions are refused without
+    /// a trace once what is allocated is used up; everything else is taken.
+    fn full_disk(&mut self) {
+        let is_opened = self.numbers.below(2) == 0;
+        if is_opened {
+            self.close();
+        }
+        self.storage.fill(true);
+        if is_opened {
+            self.open();
+        }
+        for number in 0..self.numbers.below(6) {
+            let mut decision = format!("decision {number} on a full disk ").into_bytes();
+            decision.resize([100, 60_000][self.numbers.below_usize(2)], b'x');
+            match self.writer().append(&decision, Durability::Written) {
+                Ok(receipt) => self.promise(Promise::Entry(receipt.index(), decision)),
+                Err(error) => assert_eq!(error.kind(), AppendErrorKind::DiskFull),
+            }
+            self.append_reserved(format!("{number} on a full disk").into_bytes());
+        }
+        self.storage.fill(false);
+        // Who opens it again does not wait for the seal to come off.
+        self.close();
+        self.open();
+    }
+
     fn append_one(&mut self) {
         let most = [20, 20, 60, 60, 300, 3_000][self.numbers.below_usize(6)];
         let number = self.numbers.below(1 << 32);
@@ -281,9 +313,10 @@ impl Work<'_> {
             }
             1..=2 => self.host.as_mut().unwrap().publish(),
             3 => self.sync(),
-            4 => self.append(b"durable".to_vec(), Durability::Durable),
+            4 => self.append_reserved(b"durable".to_vec()),
             5 => self.put_blob(),
             6..=7 => self.count(),
+            8 => self.full_disk(),
             _ => self.append_one(),
         }
         self.promise_durable();

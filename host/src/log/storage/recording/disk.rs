@@ -26,6 +26,7 @@ const ROOT: Node = Node(0);
 /// Something that is done to a disk. Paths begin at its root.
 #[derive(Clone, Debug)]
 pub(in crate::log) enum Operation {
+    Allocate(Node, usize),
     Length(Node, usize),
     MakeFile(PathBuf),
     MakeFolder(PathBuf),
@@ -54,6 +55,8 @@ enum Content {
 #[derive(Clone, Debug, Default)]
 struct File {
     durable: Vec<u8>,
+    /// Up to where it can be written on a full disk.
+    allocated: usize,
     /// What was done since the last sync, and when.
     changes: Vec<(usize, Change)>,
 }
@@ -95,8 +98,17 @@ impl Disk {
     pub(in crate::log) fn apply(&mut self, operation: &Operation) {
         self.time += 1;
         match operation {
-            Operation::Length(node, length) => self.change(*node, Change::Length(*length)),
+            Operation::Allocate(node, until) => {
+                let file = self.file(*node);
+                file.allocated = file.allocated.max(*until);
+            }
+            Operation::Length(node, length) => {
+                self.file(*node).allocated = *length;
+                self.change(*node, Change::Length(*length));
+            }
             Operation::Write(node, offset, bytes) => {
+                let file = self.file(*node);
+                file.allocated = file.allocated.max(offset + bytes.len());
                 self.change(*node, Change::Write(*offset, Arc::clone(bytes)));
             }
             Operation::MakeFile(path) => self.make(path, Content::File(File::default())),
@@ -120,6 +132,14 @@ impl Disk {
     pub(in crate::log) fn find(&self, path: &Path) -> Option<Node> {
         path.iter()
             .try_fold(ROOT, |node, name| self.folder(node).find(name))
+    }
+
+    /// Up to where a file can be written on a full disk.
+    pub(in crate::log) fn allocated(&self, node: Node) -> usize {
+        match &self.nodes[node.0] {
+            Content::File(file) => file.allocated,
+            Content::Folder(_) => panic!("a folder is no file"),
+        }
     }
 
     /// The paths of what is in a folder; none when it is a file.
@@ -195,11 +215,16 @@ impl Disk {
         }
     }
 
-    fn change(&mut self, node: Node, change: Change) {
+    fn file(&mut self, node: Node) -> &mut File {
         match &mut self.nodes[node.0] {
-            Content::File(file) => file.changes.push((self.time, change)),
+            Content::File(file) => file,
             Content::Folder(_) => panic!("a folder is no file"),
         }
+    }
+
+    fn change(&mut self, node: Node, change: Change) {
+        let time = self.time;
+        self.file(node).changes.push((time, change));
     }
 
     fn make(&mut self, path: &Path, content: Content) {
@@ -286,6 +311,9 @@ impl File {
     }
 
     fn cut(&mut self, fate: Fate, numbers: &mut Numbers) {
+        if numbers.below(2) == 0 {
+            self.allocated = 0;
+        }
         let count = self.changes.len();
         if count == 0 {
             return;
