@@ -316,7 +316,7 @@ fn a_poisoned_log_records_no_outage_when_it_ends() {
 fn a_closed_log_keeps_its_reserve_on_a_real_disk() {
     use std::os::unix::fs::MetadataExt as _;
     let dir = tempfile::tempdir().unwrap();
-    drop(Log::open(dir.path(), options(), now()).unwrap());
+    drop(Log::create(dir.path(), options(), now()).unwrap());
     let path = dir.path().join(reader::segment_path(0));
     let file = path.metadata().unwrap();
     assert!(file.len() < 1_000);
