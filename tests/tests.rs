@@ -15,6 +15,7 @@ mod durable;
 mod flood;
 mod golden;
 mod hostile;
+mod lifecycle;
 mod native;
 mod quickstart;
 mod replay;

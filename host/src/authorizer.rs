@@ -18,8 +18,12 @@ use parking_lot::Mutex;
 use crate::decision::id::IdSource;
 use crate::decision::verdict::Evaluations;
 use crate::decision::{Decision, DecisionRecord, Permission};
+#[cfg(feature = "sqlite")]
+use crate::governance::{follow::Follower, recorded::RecordError};
+use crate::key::KeyId;
 use crate::log::{AppendError, AppendErrorKind, Log, Published, Receipt, Reload};
 use crate::policy::PolicySet;
+use crate::registry::watch::KeyWatch;
 use crate::registry::{KeyEntry, Refusal, Registry, gate};
 use crate::request::AccessRequest;
 use crate::rules::{Rules, Ruling};
@@ -124,6 +128,23 @@ impl Authorizer {
         self.rules.load_full()
     }
 
+    /// A handle that is ready when a key ends, for whoever holds something open in its name;
+    /// `None`: the registry does not tell.
+    #[must_use]
+    pub fn watch(&self, key: &KeyId) -> Option<KeyWatch> {
+        self.registry.watch(key)
+    }
+
+    /// Takes over what has changed in the registry, after the log has been told of it. Called by a
+    /// host as often as a change may take to be in force.
+    ///
+    /// # Errors
+    /// [`RecordError`]: suspensions and revocations are in force, and nothing else.
+    #[cfg(feature = "sqlite")]
+    pub fn follow(&self, follower: &mut Follower) -> Result<usize, RecordError> {
+        follower.follow(&self.log)
+    }
+
     /// Makes everything decided so far survive a power cut.
     ///
     /// # Errors
@@ -190,7 +211,12 @@ impl Authorizer {
             appended = self.append(&record, entry);
         }
         match appended {
-            Ok(receipt) => Decision::recorded(record, receipt),
+            Ok(receipt) => {
+                if let (Permission::Allow, Some(key)) = (record.permission, &record.key) {
+                    self.registry.note_use(key);
+                }
+                Decision::recorded(record, receipt)
+            }
             Err(error) => Decision::unrecorded(record, &error),
         }
     }

@@ -6,6 +6,8 @@
 //!               certification) event, together)    behind is appended by the next)
 //! ```
 
+#[cfg(feature = "sqlite")]
+pub mod follow;
 pub mod principal;
 #[cfg(feature = "sqlite")]
 pub mod recorded;

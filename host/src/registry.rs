@@ -7,6 +7,7 @@
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod watch;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,12 +16,35 @@ use crate::credential::{Credential, Presented};
 use crate::digest::Digest;
 use crate::key::json::CheckedKey;
 use crate::key::{KeyId, KeyRecord, Lifecycle};
+use watch::KeyWatch;
 
 /// Keys by id. Called once for every request that names a key, from any thread.
 pub trait Registry: std::fmt::Debug + Send + Sync {
     /// The key as it is known now, whatever its lifecycle; `None` when there is no such key. It
     /// must not wait for a disk or a network: what it cannot answer at once it does not know.
     fn lookup(&self, id: &KeyId) -> Option<Arc<KeyEntry>>;
+
+    /// The key was used, and that was allowed and recorded. Called on the hot path.
+    fn note_use(&self, _id: &KeyId) {}
+
+    /// A handle that is ready when the key ends; `None`: this registry does not tell.
+    fn watch(&self, _id: &KeyId) -> Option<KeyWatch> {
+        None
+    }
+}
+
+impl<R: Registry> Registry for Arc<R> {
+    fn lookup(&self, id: &KeyId) -> Option<Arc<KeyEntry>> {
+        R::lookup(self, id)
+    }
+
+    fn note_use(&self, id: &KeyId) {
+        R::note_use(self, id);
+    }
+
+    fn watch(&self, id: &KeyId) -> Option<KeyWatch> {
+        R::watch(self, id)
+    }
 }
 
 /// A key as the registry holds it: its record, the record's digest and the SHA-256 of its secret.

@@ -54,7 +54,7 @@ pub enum EditError {
         grace_until: Timestamp,
     },
     /// It would end before it was issued.
-    #[error("it was issued at {issued_at}, and cannot end before that")]
+    #[error("it was issued at {issued_at}, and has to end after that")]
     BeforeIssue {
         /// When it was issued.
         issued_at: Timestamp,
@@ -169,7 +169,7 @@ fn shorten(next: &mut KeyRecord, end: Timestamp) -> Result<(), EditError> {
     if let Some(expires_at) = next.expires_at.filter(|locked| end > *locked) {
         return Err(EditError::ExpiryLocked { expires_at });
     }
-    if end < next.issued_at {
+    if end <= next.issued_at {
         let issued_at = next.issued_at;
         return Err(EditError::BeforeIssue { issued_at });
     }
@@ -194,8 +194,7 @@ fn grant(next: &mut KeyRecord, scopes: &[String]) -> Result<KeyEventKind, EditEr
     if let Some(bad) = scopes.iter().find(|scope| !is_grant(scope)) {
         return Err(EditError::Scope(crate::shown::shown(bad)));
     }
-    let old = next.scopes.iter().map(|it| &**it);
-    let is_narrower = are_covered(scopes.iter().map(String::as_str), old);
+    let is_narrower = are_covered(scopes.iter().map(String::as_str), &next.scopes);
     next.scopes = scopes.iter().map(|it| Arc::from(it.as_str())).collect();
     Ok(if is_narrower {
         KeyEventKind::ScopesNarrowed

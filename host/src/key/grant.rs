@@ -1,7 +1,7 @@
 //! Grants: scopes that may hold `*`, their grammar, and which of them covers which.
 //!
-//! What a grant covers at use is for the scope policy to say; here it is compared with other grants,
-//! so that nobody widens a key unnoticed.
+//! What a grant covers at use is for the scope policy to say; here it is compared with other
+//! grants, so that nobody widens a key unnoticed.
 
 use super::SCOPE_MAX_BYTES;
 
@@ -27,11 +27,8 @@ pub fn is_grant(text: &str) -> bool {
 /// Whether everything that some grants cover is covered by others: whether the first are no wider.
 /// What is not a grant covers nothing.
 #[must_use]
-pub fn are_covered<'a>(
-    grants: impl IntoIterator<Item = &'a str>,
-    by: impl IntoIterator<Item = &'a str> + Clone,
-) -> bool {
-    let is_covered = |grant| by.clone().into_iter().any(|wider| covers(wider, grant));
+pub fn are_covered<'a>(grants: impl IntoIterator<Item = &'a str>, by: &[impl AsRef<str>]) -> bool {
+    let is_covered = |grant| by.iter().any(|wider| covers(wider.as_ref(), grant));
     grants.into_iter().all(is_covered)
 }
 
@@ -117,8 +114,8 @@ mod tests {
         ] {
             assert_eq!(covers(wider, narrower), expected, "{wider} {narrower}");
         }
-        assert!(are_covered(["a:read", "b:read"], ["a:read", "*:read"]));
-        assert!(!are_covered(["a:read", "b:read"], ["a:read"]));
-        assert!(are_covered([], ["a:read"]));
+        assert!(are_covered(["a:read", "b:read"], &["a:read", "*:read"]));
+        assert!(!are_covered(["a:read", "b:read"], &["a:read"]));
+        assert!(are_covered([], &["a:read"]));
     }
 }

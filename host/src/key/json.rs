@@ -128,6 +128,7 @@ impl CheckedKey {
     }
 
     /// The same key in another version.
+    #[cfg(feature = "sqlite")]
     #[must_use]
     pub(crate) fn with_version(mut self, version: u64) -> Self {
         self.record.version = version;

@@ -17,6 +17,8 @@ pub struct Rotation {
     /// The longest life of the successor, in milliseconds. It lives as long as the old key was to
     /// live, and not longer than this.
     pub lifetime_max_ms: u64,
+    /// Whether to end the grace period of an earlier rotation that is still open.
+    pub force: bool,
 }
 
 impl Rotation {

@@ -3,7 +3,7 @@
 //! ```text
 //! pending ─► active ─► deprecated ─► superseded
 //!    │          │           │
-//!    └──────────┴───────────┴──────► expired, revoked         and beside the first three: suspended
+//!    └──────────┴───────────┴──────► expired, revoked        beside the first three: suspended
 //! ```
 //! A state is what a key's record says at a time; `expired` and `superseded` come by themselves.
 //! They and `revoked` are terminal: no change of such a key is legal.

@@ -142,7 +142,7 @@ fn an_expiry_moves_earlier_and_never_later() {
     let later = Timestamp::from_millis(expires_at.millis() + 1);
     assert_eq!(shorten(later), Err(EditError::ExpiryLocked { expires_at }));
     let issued_at = at(0);
-    assert_eq!(shorten(at(-1)), Err(EditError::BeforeIssue { issued_at }));
+    assert_eq!(shorten(at(0)), Err(EditError::BeforeIssue { issued_at }));
     // A key without an end gets one.
     let endless = KeyRecord {
         expires_at: None,
@@ -185,6 +185,7 @@ fn a_successor_inherits_and_is_bounded() {
     let rotation = Rotation {
         grace_ms: 7 * DAY_MS as u64,
         lifetime_max_ms: 30 * DAY_MS as u64,
+        force: false,
     };
     let id = "000000000001".parse().unwrap();
     let (old, new) = rotation.apply((&key(), State::Active), id, at(10)).unwrap();
@@ -206,6 +207,7 @@ fn a_successor_inherits_and_is_bounded() {
     let long = Rotation {
         lifetime_max_ms: 900 * DAY_MS as u64,
         grace_ms: 0,
+        force: false,
     };
     let (old, new) = long.apply((&key(), State::Active), id, at(10)).unwrap();
     assert_eq!(

@@ -1,12 +1,14 @@
 //! All keys in memory: what the hot path reads, whatever they were loaded from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
+use super::watch::{KeyWatch, Watches};
 use super::{KeyEntry, Registry};
 use crate::key::json::CheckedKey;
 use crate::key::{KeyId, KeyRecord};
@@ -14,9 +16,39 @@ use crate::key::{KeyId, KeyRecord};
 /// Different texts, or lists of scopes, that one load remembers to share among keys.
 const SHARED_MAX: usize = 1 << 18;
 
-/// Keys by id, replaced as a whole while readers go on.
+/// How many keys may be changed before they are put among the others.
+const CHANGED_MAX: usize = 4_096;
+
+/// Keys by id, changed while readers go on.
 pub struct MemoryRegistry {
-    entries: ArcSwap<Entries>,
+    keys: ArcSwap<Keys>,
+    /// Held by who changes something.
+    changing: Mutex<()>,
+    /// Successors that nobody has used yet.
+    unused: ArcSwap<HashSet<KeyId>>,
+    /// Those of them that somebody has.
+    used: Mutex<BTreeSet<KeyId>>,
+    watches: Watches,
+}
+
+/// What readers see at one instant.
+#[derive(Clone, Default)]
+struct Keys {
+    entries: Arc<Entries>,
+    /// Keys that are other ones by now than in `entries`, or new: few, so that a change does not
+    /// cost as much as all keys.
+    changed: Entries,
+}
+
+impl Keys {
+    fn get(&self, id: &KeyId) -> Option<&Arc<KeyEntry>> {
+        if !self.changed.is_empty()
+            && let Some(entry) = self.changed.get(id)
+        {
+            return Some(entry);
+        }
+        self.entries.get(id)
+    }
 }
 
 /// Two keys have the same id.
@@ -34,6 +66,7 @@ pub struct MemoryLoader {
     entries: Entries,
     texts: Shared<str>,
     scopes: Shared<[Arc<str>]>,
+    unused: HashSet<KeyId>,
 }
 
 impl MemoryRegistry {
@@ -47,15 +80,56 @@ impl MemoryRegistry {
         Ok(loader.finish())
     }
 
-    /// Takes over all keys of another registry, at one instant for every reader.
+    /// Takes over all keys of another registry, at one instant for every reader. Who watches a key
+    /// that is no longer there is told that it ended.
     pub fn replace(&self, other: Self) {
-        self.entries.store(other.entries.into_inner());
+        let _turn = self.changing.lock();
+        let keys = other.keys.into_inner();
+        self.unused.store(other.unused.into_inner());
+        self.keys.store(Arc::clone(&keys));
+        self.watches.tell_all(|id| keys.get(id).cloned());
+    }
+
+    /// Changes some keys, or adds them, at one instant for every reader. Who watches one that ended
+    /// is told.
+    pub fn update(&self, changed: impl IntoIterator<Item = (CheckedKey, bool)>) {
+        let _turn = self.changing.lock();
+        let mut keys = Keys::clone(&self.keys.load());
+        let mut unused = HashSet::clone(&self.unused.load());
+        let mut told = Vec::new();
+        for (key, is_unused) in changed {
+            let entry = Arc::new(KeyEntry::new(key));
+            let id = entry.record.id;
+            if is_unused {
+                unused.insert(id);
+            } else {
+                unused.remove(&id);
+            }
+            told.push(Arc::clone(&entry));
+            keys.changed.insert(id, entry);
+        }
+        if keys.changed.len() > CHANGED_MAX {
+            let mut entries = Entries::clone(&keys.entries);
+            entries.extend(keys.changed.drain());
+            keys.entries = Arc::new(entries);
+        }
+        self.unused.store(Arc::new(unused));
+        self.keys.store(Arc::new(keys));
+        told.iter().for_each(|entry| self.watches.tell(entry));
+    }
+
+    /// The successors that were used for the first time since this was last asked.
+    pub fn take_used(&self) -> BTreeSet<KeyId> {
+        std::mem::take(&mut self.used.lock())
     }
 
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.load().len()
+        let keys = self.keys.load();
+        let is_new = |id: &&KeyId| !keys.entries.contains_key(*id);
+        let new = keys.changed.keys().filter(is_new).count();
+        keys.entries.len().saturating_add(new)
     }
 
     /// Whether there is no key.
@@ -67,7 +141,24 @@ impl MemoryRegistry {
 
 impl Registry for MemoryRegistry {
     fn lookup(&self, id: &KeyId) -> Option<Arc<KeyEntry>> {
-        self.entries.load().get(id).cloned()
+        self.keys.load().get(id).cloned()
+    }
+
+    fn note_use(&self, id: &KeyId) {
+        let unused = self.unused.load();
+        if !unused.is_empty() && unused.contains(id) {
+            self.used.lock().insert(*id);
+        }
+    }
+
+    fn watch(&self, id: &KeyId) -> Option<KeyWatch> {
+        // The watch first: what changes in between is told to it.
+        let watch = self.watches.add(*id);
+        match self.lookup(id) {
+            Some(entry) => self.watches.tell(&entry),
+            None => self.watches.tell_missing(id),
+        }
+        Some(watch)
     }
 }
 
@@ -88,12 +179,24 @@ impl MemoryLoader {
         }
     }
 
+    /// A key that was added is a successor that nobody has used yet.
+    pub fn mark_unused(&mut self, id: KeyId) {
+        self.unused.insert(id);
+    }
+
     /// The registry of the keys that were added.
     #[must_use]
     pub fn finish(mut self) -> MemoryRegistry {
         self.entries.shrink_to_fit();
         MemoryRegistry {
-            entries: ArcSwap::from_pointee(self.entries),
+            keys: ArcSwap::from_pointee(Keys {
+                entries: Arc::new(self.entries),
+                changed: Entries::default(),
+            }),
+            changing: Mutex::default(),
+            unused: ArcSwap::from_pointee(self.unused),
+            used: Mutex::default(),
+            watches: Watches::default(),
         }
     }
 

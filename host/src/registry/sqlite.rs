@@ -228,6 +228,7 @@ impl SqliteRegistry {
                 .add(key)
                 .map_err(|duplicate| SqliteError::Twice(duplicate.0))
         })?;
+        self.each_unused(|id| loader.mark_unused(id))?;
         Ok(loader.finish())
     }
 

@@ -134,7 +134,7 @@ pub(super) fn scopes(config: &Config, args: &ScopesArgs) -> Result<Status, Failu
     let record = keeper.registry.get(&id)?;
     let is_wider = record.is_some_and(|record| {
         let new = args.scopes.iter().map(String::as_str);
-        !are_covered(new, record.scopes.iter().map(|it| &**it))
+        !are_covered(new, &record.scopes)
     });
     if is_wider {
         keeper.authorize(intent(id, Action::Widen))?;

@@ -46,8 +46,8 @@ Examples:
   keyward key rotate --due > new-credentials.jsonl
 
 The successor has the old key's scopes, networks, labels and length of life, at most
-[governance] max_lifetime_days. When an answer was lost, rotate again: as long as nobody has used the
-successor it gets another secret, and the old key is left alone.";
+[governance] max_lifetime_days. When an answer was lost, rotate again: as long as nobody has used
+the successor it gets another secret, and the old key is left alone.";
 
 /// The time between rotations of a key that does not say when it is due, as in the rotation policy.
 const PERIOD_DEFAULT_DAYS: u64 = 90;
@@ -61,6 +61,7 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
     let rotation = Rotation {
         grace_ms: args.grace,
         lifetime_max_ms: config.governance.max_lifetime_days.saturating_mul(DAY_MS),
+        force: args.force,
     };
     let id = args
         .id
@@ -109,7 +110,7 @@ fn rotate(
     (rotation, args): (Rotation, &RotateArgs),
 ) -> Result<Rotated, Failure> {
     keeper.change(args.reason.as_deref(), |registry, by| {
-        registry.rotate(id, (rotation, args.force), by, &mut operating_system())
+        registry.rotate((id, rotation), by, &mut operating_system())
     })
 }
 
@@ -159,17 +160,16 @@ fn is_due(record: &KeyRecord, now: Timestamp) -> bool {
     record.rotate_by.unwrap_or_else(default) <= now
 }
 
-/// A successor that the log has seen at work is in use, whoever has noticed: its secret is not to be
-/// replaced.
+/// A successor that the log has seen at work is in use, whoever has noticed: its secret is not to
+/// be replaced.
 fn activate_if_used(config: &Config, keeper: &mut Keeper<'_>, id: KeyId) -> Result<(), Failure> {
     let Some(successor) = keeper.registry.unused_successor(&id)? else {
         return Ok(());
     };
     let folder = &config.log.path;
-    let reader = match LogReader::open(folder) {
-        Ok(reader) => reader,
-        // A log that is not there has seen nobody.
-        Err(_) => return Ok(()),
+    // A log that is not there has seen nobody.
+    let Ok(reader) = LogReader::open(folder) else {
+        return Ok(());
     };
     let mut is_used = false;
     for entry in reader.entries() {

@@ -92,9 +92,9 @@ pub enum FieldProblem {
          under `[registry]`"
     )]
     AnyNetwork(Network),
-    /// A grace period on a key that is not deprecated.
-    #[error("only a deprecated key has a grace period; this key is {}", .0.as_str())]
-    NotDeprecated(Lifecycle),
+    /// A grace period on a key in normal use.
+    #[error("only a key that was deprecated has a grace period; this key is active")]
+    NotDeprecated,
     /// The key would end when, or before, it begins.
     #[error("not after `issued_at`")]
     NotAfterIssue,
@@ -173,8 +173,8 @@ impl Checker {
         if record.expires_at.is_some_and(|end| end <= record.issued_at) {
             self.report("expires_at", FieldProblem::NotAfterIssue);
         }
-        if record.grace_until.is_some() && record.lifecycle != Lifecycle::Deprecated {
-            self.report("grace_until", FieldProblem::NotDeprecated(record.lifecycle));
+        if record.grace_until.is_some() && record.lifecycle == Lifecycle::Active {
+            self.report("grace_until", FieldProblem::NotDeprecated);
         }
     }
 

@@ -67,32 +67,6 @@ fn check_any(bytes: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn entry() -> impl Strategy<Value = Entry> {
-    let boot = (
-        instant(),
-        ".{0,20}",
-        any::<bool>(),
-        any::<u64>(),
-        ".{0,9}",
-        ".{0,9}",
-        digest(),
-    )
-        .prop_map(
-            |(time, origin, durable, sync_interval_ms, version, engine, policy_set)| {
-                Entry::Boot(Boot {
-                    time,
-                    origin,
-                    durability: if durable {
-                        Durability::Durable
-                    } else {
-                        Durability::Written
-                    },
-                    sync_interval_ms,
-                    keyward_version: version,
-                    engine,
-                    policy_set,
-                })
-            },
-        );
     let recovery = (instant(), any::<u64>(), any::<u64>()).prop_map(|(time, bytes, segment)| {
         Entry::Recovery(Recovery {
             time,
@@ -138,7 +112,7 @@ fn entry() -> impl Strategy<Value = Entry> {
             })
         });
     prop_oneof![
-        1 => boot,
+        1 => boot(),
         1 => coalesced,
         2 => key_event(),
         1 => log_key,
@@ -148,6 +122,35 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => retention,
         6 => decision,
     ]
+}
+
+fn boot() -> impl Strategy<Value = Entry> {
+    (
+        instant(),
+        ".{0,20}",
+        any::<bool>(),
+        any::<u64>(),
+        ".{0,9}",
+        ".{0,9}",
+        digest(),
+    )
+        .prop_map(
+            |(time, origin, durable, sync_interval_ms, version, engine, policy_set)| {
+                Entry::Boot(Boot {
+                    time,
+                    origin,
+                    durability: if durable {
+                        Durability::Durable
+                    } else {
+                        Durability::Written
+                    },
+                    sync_interval_ms,
+                    keyward_version: version,
+                    engine,
+                    policy_set,
+                })
+            },
+        )
 }
 
 fn key_event() -> impl Strategy<Value = Entry> {

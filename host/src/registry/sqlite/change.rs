@@ -69,11 +69,10 @@ impl SqliteRegistry {
     ///
     /// # Errors
     /// [`SqliteError`], among others [`SqliteError::RotationInProgress`] while two keys of the
-    /// lineage are usable; `force` ends the grace period of the older one instead.
+    /// lineage are usable, unless the rotation is forced.
     pub fn rotate(
         &mut self,
-        id: KeyId,
-        (rotation, force): (Rotation, bool),
+        (id, rotation): (KeyId, Rotation),
         by: By<'_>,
         randomness: &mut dyn Randomness,
     ) -> Result<Rotated, SqliteError> {
@@ -82,7 +81,7 @@ impl SqliteRegistry {
             if let Some(successor) = change.successor(id)? {
                 match change.state(&successor) {
                     State::Pending if successor.is_unused => {
-                        return change.replace_secret(held, successor, randomness);
+                        return change.replace_secret(&held, &successor, randomness);
                     }
                     state if !state.is_terminal() => {
                         return Err(SqliteError::RotationInProgress {
@@ -97,7 +96,7 @@ impl SqliteRegistry {
                 let older = change.held(id)?;
                 if change.state(&older) == State::Deprecated {
                     let until = older.record().grace_until;
-                    if !force {
+                    if !rotation.force {
                         return Err(SqliteError::RotationInProgress { key: id, until });
                     }
                     let now = change.events.at();
@@ -149,6 +148,32 @@ impl SqliteRegistry {
         Ok(held.filter(|it| it.is_unused).map(|it| it.record().id))
     }
 
+    /// A key with its secret's digest, and whether it is a successor that nobody has used; `None`:
+    /// there is none with this id.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be read, or the row is not a key.
+    pub fn key(&self, id: &KeyId) -> Result<Option<(CheckedKey, bool)>, SqliteError> {
+        let mut statement = self.connection.prepare_cached(SELECT_HELD)?;
+        let held = statement
+            .query_row([id.as_str()], |row| Ok(held_of(row)))
+            .optional()?
+            .transpose()?;
+        Ok(held.map(|held| (held.key, held.is_unused)))
+    }
+
+    /// Hands over the successors that nobody has used.
+    pub(super) fn each_unused(&self, mut each: impl FnMut(KeyId)) -> Result<(), SqliteError> {
+        let sql = "SELECT id FROM key WHERE predecessor IS NOT NULL AND is_unused";
+        let mut statement = self.connection.prepare(sql)?;
+        let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
+        for id in ids {
+            let id = id?.parse();
+            each(id.map_err(|_| SqliteError::Corrupt("a key id that is none".to_owned()))?);
+        }
+        Ok(())
+    }
+
     /// Runs a change in one transaction, and keeps what it did unless it fails. An attempt at a
     /// longer life is kept as an event.
     pub(super) fn change<T>(
@@ -166,7 +191,6 @@ impl SqliteRegistry {
             options,
         };
         let made = make(&mut changing);
-        drop(changing);
         if let Err(SqliteError::Edit { key, error }) = &made
             && matches!(
                 error,
@@ -186,6 +210,24 @@ impl SqliteRegistry {
             transaction.commit()?;
         }
         made
+    }
+}
+
+/// What an event says beyond the change itself.
+#[derive(Clone, Copy)]
+struct Told {
+    kind: KeyEventKind,
+    other: Option<KeyId>,
+    order: Option<Digest>,
+}
+
+impl Told {
+    const fn of(kind: KeyEventKind) -> Self {
+        Self {
+            kind,
+            other: None,
+            order: None,
+        }
     }
 }
 
@@ -241,7 +283,11 @@ impl<'t> Changing<'t> {
             is_unused,
         };
         let (kind, order) = told.unwrap_or((kind, None));
-        self.write(held, &next, kind, (None, order))
+        let told = Told {
+            order,
+            ..Told::of(kind)
+        };
+        self.write(held, &next, told)
     }
 
     fn rotate(
@@ -269,7 +315,11 @@ impl<'t> Changing<'t> {
                 predecessor: held.predecessor,
                 is_unused: false,
             };
-            self.write(held, &next, KeyEventKind::Rotated, (Some(id), None))?;
+            let told = Told {
+                other: Some(id),
+                ..Told::of(KeyEventKind::Rotated)
+            };
+            self.write(held, &next, told)?;
             let record = successor.record();
             let subject = Subject::Key {
                 id,
@@ -294,14 +344,14 @@ impl<'t> Changing<'t> {
     /// Gives a successor that nobody has used another secret.
     fn replace_secret(
         &mut self,
-        old: Held,
-        successor: Held,
+        old: &Held,
+        successor: &Held,
         randomness: &mut dyn Randomness,
     ) -> Result<Rotated, SqliteError> {
         let record = successor.record();
         let key = record.id;
         let failed = |error| SqliteError::Edit { key, error };
-        let checked = self.state(&successor).check(Change::ReplaceSecret);
+        let checked = self.state(successor).check(Change::ReplaceSecret);
         checked.map_err(|error| failed(error.into()))?;
         let next = KeyRecord {
             version: next_version(record).map_err(failed)?,
@@ -313,15 +363,13 @@ impl<'t> Changing<'t> {
             predecessor: successor.predecessor,
             is_unused: true,
         };
-        let other = successor.predecessor;
-        let changed = self.write(
-            &successor,
-            &next,
-            KeyEventKind::SecretReplaced,
-            (other, None),
-        )?;
+        let told = Told {
+            other: successor.predecessor,
+            ..Told::of(KeyEventKind::SecretReplaced)
+        };
+        let changed = self.write(successor, &next, told)?;
         Ok(Rotated {
-            old: old.key.into_parts().0,
+            old: old.record().clone(),
             successor: changed.record,
             secret,
             is_repeat: true,
@@ -329,13 +377,7 @@ impl<'t> Changing<'t> {
     }
 
     /// Writes the next version of a key, and its event.
-    fn write(
-        &mut self,
-        held: &Held,
-        next: &Held,
-        kind: KeyEventKind,
-        (other, order): (Option<KeyId>, Option<Digest>),
-    ) -> Result<Changed, SqliteError> {
+    fn write(&mut self, held: &Held, next: &Held, told: Told) -> Result<Changed, SqliteError> {
         let (before, record) = (held.record(), next.record());
         let version = |record: &KeyRecord| i64::try_from(record.version).unwrap_or(i64::MAX);
         let mut update = self.transaction.prepare_cached(
@@ -362,9 +404,11 @@ impl<'t> Changing<'t> {
             before: Some(before.digest()),
             after: record.digest(),
             state: self.state(next),
-            other,
+            other: told.other,
         };
-        let event = self.events.append(kind, subject, (Some(record), order))?;
+        let event = self
+            .events
+            .append(told.kind, subject, (Some(record), told.order))?;
         Ok(Changed {
             record: record.clone(),
             event,

@@ -212,6 +212,49 @@ fn a_retention_has_these_bytes_for_ever() {
     );
 }
 
+#[test]
+fn key_events_have_these_bytes_for_ever() {
+    let id: KeyId = "k7Qp2mXw9LaR".parse().unwrap();
+    let event = |kind, subject| KeyEvent {
+        time: Timestamp::from_millis(10),
+        sequence: 2,
+        previous: Some(ones()),
+        kind,
+        subject,
+        actor: Some("amira".into()),
+        reason: None,
+        order: None,
+    };
+    let head = format!("8a 08 01 0a 02 {ONES}");
+    let tail = "65 616d697261 f6 f6";
+    let subject = Subject::Key {
+        id,
+        version: 3,
+        before: Some(ones()),
+        after: ones(),
+        state: State::Deprecated,
+        other: Some(id),
+    };
+    let hex_id = "6c 6b37517032 6d5877394c6152";
+    check(
+        &Entry::KeyEvent(event(KeyEventKind::Rotated, subject)),
+        &format!("{head} 03 87 00 {hex_id} 03 {ONES} {ONES} 02 {hex_id} {tail}"),
+    );
+    let subject = Subject::Keys {
+        count: 1_000_000,
+        digest: ones(),
+    };
+    check(
+        &Entry::KeyEvent(event(KeyEventKind::Imported, subject)),
+        &format!("{head} 01 83 01 1a 000f4240 {ONES} {tail}"),
+    );
+    let subject = Subject::Nothing { id: None };
+    check(
+        &Entry::KeyEvent(event(KeyEventKind::Refused, subject)),
+        &format!("{head} 13 82 02 f6 {tail}"),
+    );
+}
+
 fn evaluations() -> String {
     format!(
         "82

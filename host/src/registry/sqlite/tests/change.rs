@@ -11,6 +11,7 @@ const DAY_MS: i64 = 86_400_000;
 const ROTATION: Rotation = Rotation {
     grace_ms: 3_600_000,
     lifetime_max_ms: 90 * 86_400_000,
+    force: false,
 };
 
 fn by(actor: &'static str) -> By<'static> {
@@ -47,7 +48,7 @@ fn kinds(registry: &SqliteRegistry) -> Vec<KeyEventKind> {
 }
 
 fn rotate(registry: &mut SqliteRegistry, id: KeyId, ms: i64) -> Result<Rotated, SqliteError> {
-    registry.rotate(id, (ROTATION, false), later(ms), &mut operating_system())
+    registry.rotate((id, ROTATION), later(ms), &mut operating_system())
 }
 
 fn gate_of(registry: &SqliteRegistry, secret: &IssuedSecret) -> Result<KeyId, &'static str> {
@@ -160,9 +161,12 @@ fn force_ends_the_older_grace_period() {
     let (_folder, mut registry, id) = one_key();
     let successor = rotate(&mut registry, id, 1).unwrap().successor.id;
     registry.edit(successor, &Edit::Activate, later(2)).unwrap();
-    let forced = (ROTATION, true);
+    let forced = Rotation {
+        force: true,
+        ..ROTATION
+    };
     let third = registry
-        .rotate(successor, forced, later(3), &mut operating_system())
+        .rotate((successor, forced), later(3), &mut operating_system())
         .unwrap();
     let now = Timestamp::from_millis(NOW + 3);
     let state = |id| registry.state(&id, now).unwrap().unwrap().0;
@@ -180,12 +184,7 @@ fn a_leaked_key_ends_at_once_and_its_rotation_can_be_repeated() {
     };
     for attempt in 0..2 {
         let rotated = registry
-            .rotate(
-                id,
-                (leaked, false),
-                later(1 + attempt),
-                &mut operating_system(),
-            )
+            .rotate((id, leaked), later(1 + attempt), &mut operating_system())
             .unwrap();
         assert_eq!(rotated.is_repeat, attempt > 0);
         let state = registry.state(&id, later(1).at).unwrap().unwrap().0;
@@ -199,7 +198,10 @@ fn a_revocation_is_ordered_by_one_and_confirmed_by_another() {
     let (order, changed) = registry.order_revocation(id, 1_000, by("amira")).unwrap();
     assert_eq!(changed.record.lifecycle, Lifecycle::Suspended);
     assert_eq!(changed.event.order, Some(order.digest()));
-    assert_eq!(registry.open_orders(order.at).unwrap(), [order.clone()]);
+    assert_eq!(
+        registry.open_orders(order.at).unwrap(),
+        std::slice::from_ref(&order)
+    );
     let digest = order.digest();
     let error = registry
         .confirm_revocation(digest, by("amira"))

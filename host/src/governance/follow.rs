@@ -1,0 +1,143 @@
+//! Following a registry that others change: what they did is told in this host's log, and then in
+//! force here.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::recorded::{RecordError, record};
+use crate::key::edit::Edit;
+use crate::key::event::{KeyEvent, Subject};
+use crate::key::json::CheckedKey;
+use crate::key::{KeyId, Lifecycle};
+use crate::log::{Entry, Log};
+use crate::registry::memory::MemoryRegistry;
+use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
+use crate::timestamp::Timestamp;
+
+/// How many changed keys are read one by one; with more of them all are read again.
+const NAMED_MAX: usize = 4_096;
+/// Who a host is in key events.
+const HOST: &str = "keyward";
+
+/// A registry file that a host follows.
+#[derive(Debug)]
+pub struct Follower {
+    registry: SqliteRegistry,
+    memory: Arc<MemoryRegistry>,
+    log_folder: PathBuf,
+    clock: fn() -> Timestamp,
+    /// The last event that is in force here.
+    sequence: u64,
+}
+
+impl Follower {
+    /// Brings a log up to date with a registry, and loads its keys.
+    ///
+    /// # Errors
+    /// [`RecordError`], also when the registry is not the one that the log knows.
+    pub fn begin(
+        mut registry: SqliteRegistry,
+        (log, log_folder): (&Log, PathBuf),
+        clock: fn() -> Timestamp,
+    ) -> Result<Self, RecordError> {
+        let sequence = registry.last_event()?;
+        record(&mut registry, (log, &log_folder))?;
+        // What changed in between is followed again, which does no harm.
+        let memory = Arc::new(registry.load()?);
+        Ok(Self {
+            registry,
+            memory,
+            log_folder,
+            clock,
+            sequence,
+        })
+    }
+
+    /// The keys, for an [`Authorizer`](crate::authorizer::Authorizer).
+    #[must_use]
+    pub fn keys(&self) -> Arc<MemoryRegistry> {
+        Arc::clone(&self.memory)
+    }
+
+    /// Takes over what has changed, and returns how many events that were. A suspension or
+    /// revocation is in force at once, all else when the log has its event.
+    pub(crate) fn follow(&mut self, log: &Log) -> Result<usize, RecordError> {
+        self.activate()?;
+        let (count, last, changed) = self.changed()?;
+        if count == 0 {
+            return Ok(0);
+        }
+        if let Some(changed) = &changed {
+            self.update(changed, |key| key.record().lifecycle.is_denied())?;
+        }
+        record(&mut self.registry, (log, &self.log_folder))?;
+        match changed {
+            Some(changed) => self.update(&changed, |_| true)?,
+            None => self.memory.replace(self.registry.load()?),
+        }
+        self.sequence = last;
+        Ok(count)
+    }
+
+    /// Notes the successors that were used for the first time.
+    fn activate(&mut self) -> Result<(), SqliteError> {
+        for id in self.memory.take_used() {
+            let by = By {
+                at: (self.clock)(),
+                actor: Some(HOST),
+                reason: None,
+            };
+            match self.registry.edit(id, &Edit::Activate, by) {
+                // Another host was quicker, or the key has ended.
+                Ok(_) | Err(SqliteError::Edit { .. } | SqliteError::NoKey(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// How many events there are that are not in force, the last of them, and which keys they are
+    /// about; `None`: too many to name.
+    fn changed(&self) -> Result<(usize, u64, Option<BTreeSet<KeyId>>), RecordError> {
+        let (mut count, mut last) = (0_usize, self.sequence);
+        let mut keys = Some(BTreeSet::new());
+        while let Some(stored) = self.registry.event_after(last)? {
+            last = stored.sequence;
+            count = count.saturating_add(1);
+            match (Entry::decode(&stored.entry), &mut keys) {
+                (Ok(Entry::KeyEvent(KeyEvent { subject, .. })), Some(named)) => match subject {
+                    Subject::Key { .. } if named.len() >= NAMED_MAX => keys = None,
+                    Subject::Key { id, .. } => drop(named.insert(id)),
+                    Subject::Nothing { .. } => {}
+                    Subject::Keys { .. } => keys = None,
+                },
+                _ => keys = None,
+            }
+        }
+        Ok((count, last, keys))
+    }
+
+    fn update(
+        &self,
+        ids: &BTreeSet<KeyId>,
+        is_taken: impl Fn(&CheckedKey) -> bool,
+    ) -> Result<(), SqliteError> {
+        let mut keys = Vec::new();
+        for id in ids {
+            keys.extend(self.registry.key(id)?.filter(|(key, _)| is_taken(key)));
+        }
+        self.memory.update(keys);
+        Ok(())
+    }
+}
+
+impl Lifecycle {
+    /// Whether the host's gate denies it.
+    const fn is_denied(self) -> bool {
+        matches!(self, Self::Suspended | Self::Revoked)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,493 @@
+//! The lives of keys with the real command: who may do what, what the log is told, and that nothing
+//! is lost when it is killed in between.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use keyward::clock;
+use keyward::log::{Entry, Log, LogOptions, LogReader};
+use serde_json::{Value, json};
+
+use crate::util::{Folder, Ran};
+
+/// A folder with a registry in a database.
+fn folder() -> Folder {
+    Folder::quickstart_with_database()
+}
+
+/// Issues a key and returns its credential and id.
+fn issue(folder: &Folder) -> (String, String) {
+    let issued = folder.run(&[
+        "key",
+        "issue",
+        "--owner",
+        "sync",
+        "--scope",
+        "inventory:read",
+        "--scope",
+        "inventory:write",
+        "--expires-in-days",
+        "60",
+        "--reason",
+        "a test",
+    ]);
+    credential_of(&issued.exit(0))
+}
+
+fn credential_of(ran: &Ran) -> (String, String) {
+    let credential = ran.out.trim().to_owned();
+    let id = credential.split('_').nth(2).unwrap().to_owned();
+    (credential, id)
+}
+
+/// Decides one request now, and returns the reason.
+fn decide(folder: &Folder, credential: &str, method: &str) -> String {
+    let request = json!({
+        "id": "r", "time": clock::now().to_string(), "credential": credential, "method": method,
+        "host": "api.example.com", "path": "/inventory/42", "source": "203.0.113.9",
+    });
+    let input = format!("{request}\n");
+    let ran = folder.run_with(&["evaluate", "--format", "json", "-"], input.as_bytes());
+    ran.json()[0]["reason"].as_str().unwrap().to_owned()
+}
+
+/// The kinds of the events of a key.
+fn history(folder: &Folder, id: &str) -> Vec<String> {
+    let events = folder.run(&["key", "history", id]).exit(0).json();
+    let kind = |event: &Value| event["kind"].as_str().unwrap().to_owned();
+    events.iter().map(kind).collect()
+}
+
+/// The numbers and kinds of the key events in the log.
+fn logged(folder: &Folder) -> Vec<(u64, String)> {
+    let reader = LogReader::open(&folder.file("log")).unwrap();
+    let entries = reader.entries().map(|entry| entry.unwrap().1);
+    entries
+        .filter_map(|bytes| match Entry::decode(&bytes).unwrap() {
+            Entry::KeyEvent(event) => Some((event.sequence, event.kind.as_str().to_owned())),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Makes this machine's user a principal.
+fn be(folder: &Folder, name: &str, roles: &str, score_percent: u8) {
+    let config = folder.read("keyward.toml");
+    let config = config.split("\n[[principal]]").next().unwrap();
+    let user = std::process::Command::new("id")
+        .arg("-un")
+        .output()
+        .unwrap();
+    let user = String::from_utf8(user.stdout).unwrap();
+    let principal = format!(
+        "\n[[principal]]\nname = \"{name}\"\nos_user = \"{}\"\nroles = [{roles}]\n\
+         [principal.certification]\ncourse = \"API keys\"\nscore_percent = {score_percent}\n\
+         issued_at = \"2026-01-01T00:00:00Z\"\nexpires_at = \"2126-01-01T00:00:00Z\"\n",
+        user.trim()
+    );
+    folder.write("keyward.toml", format!("{config}{principal}"));
+}
+
+#[test]
+fn a_key_lives_and_the_log_tells_of_it() {
+    let folder = folder();
+    folder.run(&["log", "init"]).exit(0);
+    let (credential, id) = issue(&folder);
+    assert_eq!(decide(&folder, &credential, "GET"), "scope.granted");
+    let key = |args: &[&str]| folder.run(&[&["key"], args].concat());
+
+    key(&["suspend", &id, "--reason", "odd addresses"]).exit(0);
+    assert_eq!(decide(&folder, &credential, "GET"), "key.suspended");
+    let said = key(&["suspend", &id]).exit(2).err;
+    assert!(said.contains("it is suspended"), "{said}");
+    key(&["resume", &id]).exit(0);
+    key(&["mask", &id]).exit(0);
+    assert_eq!(decide(&folder, &credential, "POST"), "scope.read-only");
+    assert_eq!(decide(&folder, &credential, "GET"), "scope.granted");
+    key(&["unmask", &id]).exit(0);
+    assert_eq!(decide(&folder, &credential, "POST"), "scope.granted");
+    key(&["scopes", &id, "--set", "inventory:read"]).exit(0);
+    assert_eq!(decide(&folder, &credential, "POST"), "scope.missing");
+    key(&["networks", &id, "--allow", "198.51.100.0/24"]).exit(0);
+    assert_eq!(decide(&folder, &credential, "GET"), "ip.not-allowed");
+    key(&["networks", &id, "--anywhere"]).exit(0);
+
+    // The end moves earlier and never later.
+    key(&["shorten", &id, "--in", "30d"]).exit(0);
+    let said = key(&["shorten", &id, "--in", "31d"]).exit(2).err;
+    assert!(said.contains("its expiry is locked"), "{said}");
+    let said = key(&[
+        "issue",
+        "--owner",
+        "o",
+        "--scope",
+        "a:b",
+        "--expires-in-days",
+        "91",
+    ]);
+    assert!(said.exit(2).err.contains("at most 90 days"));
+
+    let kinds = history(&folder, &id);
+    assert_eq!(
+        kinds,
+        [
+            "issued",
+            "suspended",
+            "resumed",
+            "masked",
+            "unmasked",
+            "scopes-narrowed",
+            "networks-changed",
+            "networks-changed",
+            "expiry-shortened",
+            "refused",
+        ]
+    );
+    let in_log: Vec<_> = logged(&folder).into_iter().map(|(_, kind)| kind).collect();
+    assert_eq!(in_log, kinds);
+    folder.run(&["log", "verify"]).exit(0);
+    folder.run(&["replay"]).exit(0);
+}
+
+#[test]
+fn a_rotation_overlaps_and_a_lost_answer_is_asked_for_again() {
+    let folder = folder();
+    let (old, id) = issue(&folder);
+    let rotate = || folder.run(&["key", "rotate", &id, "--grace", "1d"]);
+    let (lost, successor) = credential_of(&rotate().exit(0));
+    assert_eq!(decide(&folder, &old, "GET"), "scope.granted");
+    let repeated = rotate().exit(0);
+    assert!(repeated.err.contains("was rotated before"), "{repeated:?}");
+    let (new, again) = credential_of(&repeated);
+    assert_eq!(again, successor);
+    assert_eq!(decide(&folder, &lost, "GET"), "key.unknown");
+    assert_eq!(decide(&folder, &new, "GET"), "scope.granted");
+    // It is in use now, so that its secret is not replaced again.
+    let said = rotate().exit(2).err;
+    assert!(said.contains("rotation-in-progress"), "{said}");
+    assert_eq!(decide(&folder, &new, "GET"), "scope.granted");
+    assert_eq!(
+        history(&folder, &successor),
+        ["succeeded", "secret-replaced", "activated"]
+    );
+    let said = folder.run(&["key", "rotate", &successor]).exit(2).err;
+    assert!(said.contains("rotation-in-progress"), "{said}");
+    folder.run(&["key", "end-grace", &id]).exit(0);
+    assert_eq!(decide(&folder, &old, "GET"), "rotation.grace-ended");
+    // One that leaked ends at once.
+    let leaked = ["key", "rotate", &successor, "--grace", "0"];
+    let (newest, _) = credential_of(&folder.run(&leaked).exit(0));
+    assert_eq!(decide(&folder, &new, "GET"), "rotation.grace-ended");
+    assert_eq!(decide(&folder, &newest, "GET"), "scope.granted");
+    // Nothing is due.
+    assert_eq!(folder.run(&["key", "rotate", "--due"]).exit(0).out, "");
+}
+
+#[test]
+fn what_is_due_is_rotated() {
+    let folder = folder();
+    let due = |id: &str, by: &str| {
+        format!(
+            r#"{{"id":"{id}","owner":"o","issued_at":"2026-01-01T00:00:00Z","rotate_by":"{by}",
+            "expires_at":"2126-01-01T00:00:00Z","scopes":["inventory:read"]}}"#
+        )
+        .replace('\n', "")
+    };
+    let (past, future) = ("2026-02-01T00:00:00Z", "2125-01-01T00:00:00Z");
+    let keys = [
+        due("Due000000001", past),
+        due("Due000000002", past),
+        due("Later0000001", future),
+    ];
+    folder.write("due.jsonl", keys.join("\n"));
+    folder.run(&["key", "import", "due.jsonl"]).exit(0);
+    let rotated = folder
+        .run(&["key", "rotate", "--due", "--reason", "due"])
+        .exit(0)
+        .json();
+    let of = |name: &str| -> Vec<_> { rotated.iter().map(|line| line[name].clone()).collect() };
+    assert_eq!(of("key"), ["Due000000001", "Due000000002"]);
+    for credential in of("credential") {
+        assert_eq!(
+            decide(&folder, credential.as_str().unwrap(), "GET"),
+            "scope.granted"
+        );
+    }
+    assert!(
+        folder
+            .run(&["key", "rotate", "--due"])
+            .exit(0)
+            .out
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_revocation_needs_two_and_an_emergency_a_review() {
+    let folder = folder();
+    be(&folder, "ann", "\"manager\"", 80);
+    let (credential, id) = issue(&folder);
+    let (other, second) = issue(&folder);
+    let (_, third) = issue(&folder);
+    let order = folder
+        .run(&["key", "revoke", &id, "--reason", "the vendor was breached"])
+        .exit(0);
+    let digest = order.out.trim().to_owned();
+    assert_eq!(decide(&folder, &credential, "GET"), "key.suspended");
+    let orders = folder.run(&["key", "orders"]).exit(0).json();
+    assert_eq!(
+        (&orders[0]["order"], &orders[0]["requester"]),
+        (&json!(digest), &json!("ann"))
+    );
+    let said = folder.run(&["key", "confirm", &digest]).exit(2).err;
+    assert!(said.contains("another manager has to confirm"), "{said}");
+    be(&folder, "ben", "\"manager\"", 80);
+    folder.run(&["key", "confirm", &digest]).exit(0);
+    assert_eq!(decide(&folder, &credential, "GET"), "key.revoked");
+    let said = folder.run(&["key", "resume", &id]).exit(2).err;
+    assert!(said.contains("it is revoked, and that is final"), "{said}");
+    assert_eq!(
+        history(&folder, &id),
+        ["issued", "revocation-ordered", "revoked"]
+    );
+
+    let emergency = |id: &str| {
+        folder.run(&[
+            "key",
+            "revoke",
+            id,
+            "--reason",
+            "in use by an attacker",
+            "--emergency",
+        ])
+    };
+    emergency(&second).exit(0);
+    assert_eq!(decide(&folder, &other, "GET"), "key.revoked");
+    let said = emergency(&third).exit(2).err;
+    assert!(said.contains("that nobody has reviewed"), "{said}");
+    let review = || folder.run(&["key", "review", &second, "--reason", "it was right"]);
+    assert!(review().exit(2).err.contains("another manager"));
+    be(&folder, "ann", "\"manager\"", 80);
+    review().exit(0);
+    emergency(&third).exit(0);
+    let kinds = logged(&folder).into_iter().map(|(_, kind)| kind);
+    assert_eq!(kinds.filter(|kind| kind.contains("emergency")).count(), 3);
+}
+
+#[test]
+fn roles_and_certifications_say_who_may_what() {
+    let folder = folder();
+    be(&folder, "ann", "\"operator\"", 80);
+    let (_, id) = issue(&folder);
+    let key = |args: &[&str]| folder.run(&[&["key"], args].concat());
+    key(&["suspend", &id]).exit(0);
+    key(&["resume", &id]).exit(0);
+    for manager_only in [
+        &["scopes", &id, "--set", "*:*"][..],
+        &["rotate", &id, "--force"],
+        &["revoke", &id, "--reason", "r", "--emergency"],
+        &["confirm", &"0".repeat(64)],
+    ] {
+        let said = key(manager_only).exit(2).err;
+        assert!(said.contains("that needs the role manager"), "{said}");
+    }
+    // A score below 70 percent is none, and neither is another user.
+    be(&folder, "ann", "\"manager\"", 60);
+    let said = key(&["suspend", &id]).exit(2).err;
+    assert!(said.contains("was not passed with 60 %"), "{said}");
+    key(&["list"]).exit(0);
+    be(&folder, "eve", "\"viewer\"", 80);
+    let said = key(&["mask", &id]).exit(2).err;
+    assert!(said.contains("`eve` may not restrict keys"), "{said}");
+    let config = folder.read("keyward.toml");
+    let (before, after) = config.split_once("os_user = \"").unwrap();
+    let after = after.split_once('"').unwrap().1;
+    folder.write(
+        "keyward.toml",
+        format!("{before}os_user = \"nobody-here\"{after}"),
+    );
+    for command in [&["history", &id][..], &["suspend", &id]] {
+        assert!(key(command).exit(2).err.contains("is no principal"));
+    }
+    // Every refusal of a change is an event, which the next change tells the log.
+    be(&folder, "ann", "\"operator\"", 80);
+    let refused = history(&folder, &id)
+        .iter()
+        .filter(|kind| *kind == "refused")
+        .count();
+    assert!(refused >= 5, "{refused}");
+    key(&["suspend", &id]).exit(0);
+    let events = logged(&folder);
+    assert!(
+        events
+            .iter()
+            .zip(1..)
+            .all(|((number, _), expected)| *number == expected)
+    );
+}
+
+/// A host writes the log: the change is made, and told by whoever opens the log next.
+#[test]
+fn a_change_beside_a_running_host_is_told_later() {
+    let folder = folder();
+    let (credential, id) = issue(&folder);
+    let options = LogOptions {
+        origin: "keyward.example/quickstart".to_owned(),
+        ..LogOptions::default()
+    };
+    let host = Log::open(&folder.file("log"), options, clock::now()).unwrap();
+    let suspended = folder.run(&["key", "suspend", &id]).exit(0);
+    assert!(
+        suspended.err.contains("is being written by a host"),
+        "{suspended:?}"
+    );
+    assert_eq!(logged(&folder).len(), 1);
+    drop(host);
+    assert_eq!(decide(&folder, &credential, "GET"), "key.suspended");
+    assert_eq!(logged(&folder).len(), 2);
+}
+
+#[test]
+fn a_registry_from_an_older_backup_decides_nothing() {
+    let folder = folder();
+    let (credential, id) = issue(&folder);
+    fs::copy(folder.file("keyward.db"), folder.file("backup.db")).unwrap();
+    folder.run(&["key", "suspend", &id]).exit(0);
+    fs::copy(folder.file("backup.db"), folder.file("keyward.db")).unwrap();
+    let request = format!("{{\"key\":\"{id}\"}}\n");
+    for command in [&["evaluate", "-"][..], &["key", "rotate", &id]] {
+        let said = folder.run_with(command, request.as_bytes()).exit(3).err;
+        assert!(said.contains("was restored from an older backup"), "{said}");
+    }
+    assert!(!credential.is_empty());
+}
+
+/// Killed at any moment of any change: the registry is whole, and the log is told of each change
+/// once and in order.
+#[test]
+fn a_change_that_is_killed_is_made_and_told_or_not_made() {
+    let folder = folder();
+    folder.run(&["log", "init"]).exit(0);
+    let (_, id) = issue(&folder);
+    let commands: [&[&str]; 6] = [
+        &["key", "suspend", &id],
+        &["key", "resume", &id],
+        &["key", "mask", &id],
+        &["key", "unmask", &id],
+        &["key", "rotate", &id, "--grace", "30d"],
+        &[
+            "key",
+            "issue",
+            "--owner",
+            "o",
+            "--scope",
+            "inventory:read",
+            "--expires-in-days",
+            "9",
+        ],
+    ];
+    for round in 0..48_u64 {
+        let command = commands[usize::try_from(round).unwrap() % commands.len()];
+        let mut child = folder
+            .command(command)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Spread over the time that a change takes, from its start to its end.
+        std::thread::sleep(Duration::from_millis(round * 37 % 150));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    folder
+        .run(&[
+            "key",
+            "issue",
+            "--owner",
+            "o",
+            "--scope",
+            "inventory:read",
+            "--expires-in-days",
+            "9",
+        ])
+        .exit(0);
+    let events = logged(&folder);
+    assert!(
+        events
+            .iter()
+            .zip(1..)
+            .all(|((number, _), expected)| *number == expected),
+        "{events:?}"
+    );
+    let rotated = events
+        .iter()
+        .filter(|(_, kind)| kind == "succeeded")
+        .count();
+    assert!(rotated <= 1);
+    folder.run(&["key", "list"]).exit(0);
+    folder.run(&["log", "verify"]).exit(0);
+}
+
+/// A secret is shown once and is nowhere else: not in any file, output or message.
+#[test]
+fn no_secret_is_anywhere() {
+    let folder = folder();
+    let mut secrets = Vec::new();
+    let mut said = String::new();
+    let mut run = |args: &[&str], secrets: &mut Vec<String>| {
+        let ran = folder.run(args).exit(0);
+        let shown = ran.out.trim();
+        if shown.starts_with("kw_") {
+            secrets.push(shown.split('_').nth(3).unwrap().to_owned());
+        } else {
+            said.push_str(shown);
+        }
+        said.push_str(&ran.err);
+        ran
+    };
+    let issue = [
+        "key",
+        "issue",
+        "--owner",
+        "o",
+        "--scope",
+        "inventory:read",
+        "--expires-in-days",
+        "9",
+    ];
+    let (credential, id) = credential_of(&run(&issue, &mut secrets));
+    decide(&folder, &credential, "GET");
+    run(&["key", "rotate", &id], &mut secrets);
+    run(&["key", "rotate", &id], &mut secrets);
+    for args in [
+        &["key", "history", &id][..],
+        &["key", "list"],
+        &["key", "show", &id],
+        &["key", "export"],
+        &["key", "revoke", &id, "--reason", "r"],
+        &["log", "cat"],
+        &["replay"],
+    ] {
+        run(args, &mut secrets);
+    }
+    assert_eq!(secrets.len(), 3);
+    let mut files = vec![folder.path().to_owned()];
+    let mut count = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(path).unwrap().map(|it| it.unwrap().path()));
+            continue;
+        }
+        count += 1;
+        let bytes = fs::read(&path).unwrap();
+        for secret in &secrets {
+            let found = bytes
+                .windows(secret.len())
+                .any(|it| it == secret.as_bytes());
+            assert!(!found, "{}", path.display());
+        }
+    }
+    assert!(count > 8, "the search finds the files");
+    assert!(secrets.iter().all(|secret| !said.contains(secret)));
+}
