@@ -26,3 +26,4 @@ mod semantics;
 mod tidy;
 mod transparency;
 mod util;
+mod walkthrough;

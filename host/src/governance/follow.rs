@@ -54,7 +54,7 @@ impl Follower {
         })
     }
 
-    /// The keys, for an [`Authorizer`](crate::authorizer::Authorizer).
+    /// The keys, for an `Authorizer`.
     #[must_use]
     pub fn keys(&self) -> Arc<MemoryRegistry> {
         Arc::clone(&self.memory)
