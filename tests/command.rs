@@ -397,10 +397,13 @@ fn keys_are_issued_once_and_work() {
     assert_eq!(ran.json()[0]["effect"], "allow", "{ran:?}");
 }
 
-/// It can be issued, for imports can have such keys too; but not without a word.
+/// Governance allows it, and a policy does not: it is issued, but not without a word.
 #[test]
 fn a_key_that_will_be_refused_is_issued_with_a_warning() {
     let folder = Folder::quickstart_with_database();
+    let config = folder.read("keyward.toml");
+    let governance = "[governance]\nmax_lifetime_days = 4000\n";
+    folder.write("keyward.toml", format!("{config}\n{governance}"));
     let issue = |days: &str| {
         let args = [
             "key",

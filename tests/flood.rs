@@ -81,7 +81,7 @@ fn authorizer(folder: &Path) -> Authorizer {
         policy_set: policies.digest(),
         ..LogOptions::default()
     };
-    let log = Log::open(&folder.join("log"), options, time(NOW)).unwrap();
+    let log = Log::create(&folder.join("log"), options, time(NOW)).unwrap();
     let rules = Rules {
         routes: RouteTable::new(&[]).unwrap(),
         policies,
