@@ -1,7 +1,7 @@
 //! `keyward evaluate`: decides access requests from a file, in order, in constant memory.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write};
+use std::io::{self, BufRead, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::clock;
 use crate::decision::{Decision, Permission};
 use crate::log::AppendErrorKind;
 use crate::request::AccessRequest;
-use crate::request::lines::{LineError, RequestReader};
+use crate::request::lines::{LineError, RequestReader, WipedReader};
 
 /// Arguments of `keyward evaluate`.
 #[derive(Args, Debug)]
@@ -71,7 +71,7 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
     let config = open::config(config)?;
     // Before anything is opened or recorded: a wrong file name changes nothing.
     let input: Box<dyn BufRead> = if args.requests.as_os_str() == "-" {
-        Box::new(io::stdin().lock())
+        Box::new(WipedReader::new(io::stdin().lock()))
     } else {
         if args.requests.is_dir() {
             let folder = args.requests.display();
@@ -82,7 +82,7 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
         let file = File::open(&args.requests)
             .with_context(|| format!("the requests `{}` cannot be read", args.requests.display()))
             .map_err(Failure::Usage)?;
-        Box::new(BufReader::new(file))
+        Box::new(WipedReader::new(file))
     };
     let authorizer = open::authorizer(&config)?;
     let terminal = io::stdout().is_terminal();

@@ -16,13 +16,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
+use zeroize::Zeroizing;
 
 use crate::address::Address;
 use crate::config::suggest::{hint, nearest};
 use crate::credential::{Credential, Presented};
 use crate::timestamp::Timestamp;
 
-use super::{AccessRequest, AttributeValue, RequestError, RequestParts};
+use super::{AccessRequest, AttributeValue, CREDENTIAL_HEADERS, RequestError, RequestParts};
 
 /// The members of a request, in the order of the manual.
 const MEMBERS: [&str; 11] = [
@@ -142,16 +143,16 @@ fn read_parts(
         Some(time) => parse_time("time", &time)?,
         None => now,
     };
-    let presented = read_presented(text("credential")?.as_deref(), text("key")?);
+    let presented = read_presented(text("credential")?, text("key")?);
     let method = text("method")?.ok_or(JsonError::Missing("method"))?;
     let target = text("path")?.ok_or(JsonError::Missing("path"))?;
-    let mut parts = RequestParts::new(time, presented, method, target);
-    parts.id = text("id")?;
-    parts.host = text("host")?.unwrap_or_default();
+    let mut parts = RequestParts::new(time, presented, kept(method), kept(target));
+    parts.id = text("id")?.map(kept);
+    parts.host = text("host")?.map(kept).unwrap_or_default();
     parts.source = text("source")?
         .map(|source| parse_address("source", &source))
         .transpose()?;
-    parts.required_scope = text("required_scope")?;
+    parts.required_scope = text("required_scope")?.map(kept);
     if let Some(headers) = members.remove("headers") {
         parts.headers = read_headers(headers)?;
     }
@@ -163,16 +164,24 @@ fn read_parts(
 
 /// What was presented. What may be a credential, or the secret of one, is not taken for the id of a
 /// key, since ids are recorded.
-fn read_presented(credential: Option<&str>, key: Option<String>) -> Presented {
+fn read_presented(
+    credential: Option<Zeroizing<String>>,
+    key: Option<Zeroizing<String>>,
+) -> Presented {
     match (credential, key) {
         (None, None) => Presented::None,
         (Some(_), Some(_)) => Presented::Ambiguous,
         (Some(text), None) => {
-            Credential::parse(text).map_or(Presented::Malformed, Presented::Credential)
+            Credential::parse(&text).map_or(Presented::Malformed, Presented::Credential)
         }
-        (None, Some(id)) if is_presentable(&id) => Presented::KeyId(id.into()),
+        (None, Some(id)) if is_presentable(&id) => Presented::KeyId(id.as_str().into()),
         (None, Some(_)) => Presented::Malformed,
     }
+}
+
+/// A text that is kept: not a secret's place.
+fn kept(mut text: Zeroizing<String>) -> String {
+    std::mem::take(&mut *text)
 }
 
 /// Whether a text is too short for a secret and does not look like the start of a credential.
@@ -199,7 +208,10 @@ fn read_headers(headers: Json) -> Result<Vec<(String, String)>, JsonError> {
             let Json::Text(value) = value else {
                 return Err(expected());
             };
-            headers.push((name.clone(), value));
+            // One that holds a credential goes no further, and is wiped here.
+            if !CREDENTIAL_HEADERS.contains(&&*name.to_ascii_lowercase()) {
+                headers.push((name.clone(), kept(value)));
+            }
         }
     }
     Ok(headers)
@@ -232,7 +244,7 @@ fn read_attribute(name: &str, value: Json) -> Result<AttributeValue, JsonError> 
         )
     };
     match value {
-        Json::Text(text) => Ok(AttributeValue::Text(text.into())),
+        Json::Text(text) => Ok(AttributeValue::Text(text.as_str().into())),
         Json::Integer(integer) => Ok(AttributeValue::Integer(integer)),
         Json::Flag(flag) => Ok(AttributeValue::Flag(flag)),
         Json::List(items) => {
@@ -299,13 +311,14 @@ enum Json {
     Object(Vec<(String, Self)>),
     /// A fraction, or outside of 64 bits.
     OtherNumber,
-    Text(String),
+    /// Any text may be a credential, also one in the wrong place.
+    Text(Zeroizing<String>),
 }
 
 impl Json {
     fn into_text(self) -> Option<Arc<str>> {
         match self {
-            Self::Text(text) => Some(text.into()),
+            Self::Text(text) => Some(text.as_str().into()),
             _ => None,
         }
     }
@@ -343,11 +356,11 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::Text(value.to_owned()))
+        Ok(Json::Text(Zeroizing::new(value.to_owned())))
     }
 
     fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::Text(value))
+        Ok(Json::Text(Zeroizing::new(value)))
     }
 
     fn visit_unit<E>(self) -> Result<Json, E> {

@@ -2,7 +2,11 @@
 //!
 //! A bad line is reported with its number and never stops the rest.
 
-use std::io::{self, BufRead, Read as _};
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
+
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::timestamp::Timestamp;
 
@@ -12,19 +16,78 @@ use super::{AccessRequest, RequestError};
 pub const REQUEST_LINE_MAX_BYTES: usize = 256 * 1024;
 /// What may end a line: CR LF.
 const LINE_END_MAX_BYTES: usize = 2;
+/// The longest line with all that can stand around it.
+const LINE_CAPACITY_BYTES: usize = REQUEST_LINE_MAX_BYTES + LINE_END_MAX_BYTES + 3;
+/// How much is read at once, in bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// UTF-8's byte order mark, which some editors put at the start of a file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads access requests line by line. An iterator of line numbers, from 1, each with the request
 /// or what is wrong with the line. Blank lines are counted and skipped. After an error of the
 /// stream itself it ends.
-#[derive(Debug)]
 pub struct RequestReader<R, C> {
     input: R,
     clock: C,
-    line: Vec<u8>,
+    /// Wiped: it holds credentials. As large as a line can be, so that it never moves.
+    line: Zeroizing<Vec<u8>>,
     number: u64,
     is_done: bool,
+}
+
+/// A buffer for a stream of requests that is wiped as it is read: it holds credentials.
+pub struct WipedReader<R> {
+    input: R,
+    buffer: Zeroizing<Vec<u8>>,
+    /// What of the buffer has not been taken.
+    rest: Range<usize>,
+}
+
+impl<R: Read> WipedReader<R> {
+    /// Reads from `input`, which should have no buffer of its own.
+    pub fn new(input: R) -> Self {
+        Self {
+            input,
+            buffer: Zeroizing::new(vec![0; BUFFER_BYTES]),
+            rest: 0..0,
+        }
+    }
+}
+
+impl<R: Read> Read for WipedReader<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(out.len());
+        if let (Some(to), Some(from)) = (out.get_mut(..count), available.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl<R: Read> BufRead for WipedReader<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.rest.is_empty() {
+            self.rest = 0..0;
+            self.rest.end = self.input.read(&mut self.buffer)?;
+        }
+        Ok(self.buffer.get(self.rest.clone()).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        let end = self.rest.start.saturating_add(count).min(self.rest.end);
+        if let Some(taken) = self.buffer.get_mut(self.rest.start..end) {
+            taken.zeroize();
+        }
+        self.rest.start = end;
+    }
+}
+
+impl<R> fmt::Debug for WipedReader<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WipedReader").finish_non_exhaustive()
+    }
 }
 
 /// Why a line holds no request.
@@ -44,22 +107,37 @@ pub enum LineError {
     TooLong,
 }
 
+impl<R, C> fmt::Debug for RequestReader<R, C> {
+    /// Shows where it is, and nothing of the line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestReader")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<R: BufRead, C: FnMut() -> Timestamp> RequestReader<R, C> {
     /// Reads from `input`. `clock` is asked once for each line, when the line is there, and gives
     /// the time of a request that names none.
-    pub const fn new(input: R, clock: C) -> Self {
+    pub fn new(input: R, clock: C) -> Self {
         Self {
             input,
             clock,
-            line: Vec::new(),
+            line: Zeroizing::new(Vec::with_capacity(LINE_CAPACITY_BYTES)),
             number: 0,
             is_done: false,
         }
     }
 
+    /// Forgets the line. It never moves, so that there is no other copy.
+    fn wipe(&mut self) {
+        self.line.as_mut_slice().zeroize();
+        self.line.clear();
+    }
+
     /// Reads the next line, without its end, into `self.line`; `false` when there is none.
     fn read_line(&mut self) -> Result<bool, LineError> {
-        self.line.clear();
+        self.wipe();
         let is_first = self.number == 0;
         self.number = self.number.saturating_add(1);
         let mark_bytes = if is_first { BYTE_ORDER_MARK.len() } else { 0 };
@@ -103,6 +181,7 @@ impl<R: BufRead, C: FnMut() -> Timestamp> Iterator for RequestReader<R, C> {
                             .map_err(LineError::Request),
                         Err(_) => Err(LineError::NotUtf8),
                     };
+                    self.wipe();
                     return Some((self.number, request));
                 }
                 Err(error) => {
