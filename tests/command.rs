@@ -408,7 +408,7 @@ fn a_key_that_will_be_refused_is_issued_with_a_warning() {
             "--owner",
             "x",
             "--scope",
-            "a:b",
+            "inventory:read",
             "--expires-in-days",
             days,
         ];

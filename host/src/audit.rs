@@ -3,7 +3,11 @@
 pub mod explain;
 pub mod prove;
 pub mod replay;
+pub mod scopes;
 mod sets;
 pub mod verify;
+pub mod what_if;
+mod window;
 
 pub use sets::{AuditError, find_decision};
+pub use window::{Coverage, Shortfall};

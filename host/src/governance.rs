@@ -6,6 +6,7 @@
 //!               certification) event, together)    behind is appended by the next)
 //! ```
 
+pub mod preflight;
 pub mod principal;
 #[cfg(feature = "sqlite")]
 pub mod recorded;

@@ -4,9 +4,11 @@
 mod change;
 mod issue;
 mod keeper;
+mod preflight;
 mod read;
 mod revoke;
 mod rotate;
+mod scopes;
 
 use std::path::{Path, PathBuf};
 
@@ -52,10 +54,11 @@ pub(super) enum KeyCommand {
     Shorten(change::ShortenArgs),
     /// End the grace period of a key that has a successor
     EndGrace(Reasoned),
-    /// Change what a key may do
-    #[command(after_help = change::SCOPES_EXAMPLES)]
-    Scopes(change::ScopesArgs),
+    /// Change what a key may do, or show what of it was not needed
+    #[command(after_help = scopes::EXAMPLES)]
+    Scopes(scopes::ScopesArgs),
     /// Change from where a key may be used
+    #[command(after_help = change::NETWORKS_EXAMPLES)]
     Networks(change::NetworksArgs),
     /// Order the revocation of a key: it is suspended until another manager confirms
     #[command(after_help = revoke::EXAMPLES)]
@@ -108,7 +111,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::Unmask(args) => change::mask(&config, args, false),
         KeyCommand::Shorten(args) => change::shorten(&config, args),
         KeyCommand::EndGrace(args) => change::end_grace(&config, args),
-        KeyCommand::Scopes(args) => change::scopes(&config, args),
+        KeyCommand::Scopes(args) => scopes::run(&config, args),
         KeyCommand::Networks(args) => change::networks(&config, args),
         KeyCommand::Revoke(args) => revoke::revoke(&config, args),
         KeyCommand::Orders => revoke::orders(&config),
@@ -149,6 +152,12 @@ fn duration_ms(text: &str) -> Result<u64, String> {
 fn after(time: Timestamp, ms: u64) -> Timestamp {
     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
     Timestamp::from_millis(time.millis().saturating_add(ms))
+}
+
+/// The time some milliseconds before another.
+fn before(time: Timestamp, ms: u64) -> Timestamp {
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    Timestamp::from_millis(time.millis().saturating_sub(ms))
 }
 
 #[cfg(test)]

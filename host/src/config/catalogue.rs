@@ -45,7 +45,9 @@ pub enum CatalogueError {
         nearest: Option<String>,
     },
     /// A wildcard that stands for nothing.
-    #[error("`{0}` stands for none of the scopes that there are; `--keep-wildcard` grants it as it is")]
+    #[error(
+        "`{0}` stands for none of the scopes that there are; `--keep-wildcard` grants it as it is"
+    )]
     Nothing(String),
     /// More than a key can have.
     #[error(
@@ -60,6 +62,16 @@ impl Catalogue {
     #[must_use]
     pub fn new(scopes: impl IntoIterator<Item = Arc<str>>) -> Self {
         Self(scopes.into_iter().collect())
+    }
+
+    /// The same with what a key has already, so that it can keep it. An empty catalogue stays empty.
+    #[must_use]
+    pub fn with(mut self, held: &[Arc<str>]) -> Self {
+        if !self.is_empty() {
+            let held = held.iter().filter(|grant| !grant.contains('*'));
+            self.0.extend(held.cloned());
+        }
+        self
     }
 
     /// Whether it names none: then nobody knows which scopes there are, and nothing is compared.
@@ -194,7 +206,10 @@ mod tests {
             }
         );
         let unknown = refused("inventory:raed", true).to_string();
-        assert!(unknown.contains("did you mean `inventory:read`?"), "{unknown}");
+        assert!(
+            unknown.contains("did you mean `inventory:read`?"),
+            "{unknown}"
+        );
         assert_eq!(
             refused("orders:*", false),
             CatalogueError::Nothing("orders:*".to_owned())
@@ -203,6 +218,16 @@ mod tests {
             let error = refused(malformed, true);
             assert!(matches!(error, CatalogueError::Malformed(_)), "{malformed}");
         }
+    }
+
+    #[test]
+    fn a_key_keeps_what_it_has() {
+        let held = [Arc::from("old:read"), Arc::from("old.*:write")];
+        let all = catalogue(&["inventory:read"]).with(&held);
+        let resolved = all.resolve(&owned(&["old:read"]), false).unwrap();
+        assert_eq!(resolved.grants, ["old:read"]);
+        assert!(all.resolve(&owned(&["old.*:write"]), false).is_err());
+        assert!(Catalogue::default().with(&held).is_empty());
     }
 
     #[test]

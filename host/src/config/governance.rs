@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::catalogue::CATALOGUE_MAX;
 use super::problem::{ConfigError, Problems};
-use super::section::{At, Bounds, Section, note_type, not_one_of, read_text};
+use super::section::{At, Bounds, Section, not_one_of, note_type, read_text};
 use crate::governance::principal::{Certification, MAY_GRANT_MAX, PRINCIPALS_MAX, Principal, Role};
 use crate::key::event::ACTOR_MAX_BYTES;
 use crate::key::grant::is_grant;
