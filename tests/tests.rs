@@ -21,6 +21,7 @@ mod replay;
 mod retention;
 mod reuse;
 mod same;
+mod scopes;
 mod semantics;
 mod tidy;
 mod transparency;

@@ -13,9 +13,9 @@ use crate::key::grant::covers;
 use crate::log::LogReader;
 use crate::timestamp::Timestamp;
 
-/// The reason with which the scope policy allows; its parameter `grant` is what covered the request.
+/// The reason with which the scope policy allows.
 const GRANTED: &str = "scope.granted";
-/// The parameter.
+/// Its parameter: the grant that covered the request.
 const GRANT: &str = "grant";
 
 /// What a key was granted, and what its requests have needed of it.

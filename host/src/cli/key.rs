@@ -9,6 +9,7 @@ mod read;
 mod revoke;
 mod rotate;
 mod scopes;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,9 @@ pub(super) enum KeyCommand {
     Show(OneKey),
     /// Show what was done to a key, by whom and why
     History(OneKey),
+    /// Show who uses a key: how often, from where, with which outcome
+    #[command(after_help = usage::EXAMPLES)]
+    Usage(usage::UsageArgs),
     /// Give a key a successor; the old one stays usable until its grace period ends
     #[command(after_help = rotate::EXAMPLES)]
     Rotate(rotate::RotateArgs),
@@ -104,6 +108,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::List => read::list(&config),
         KeyCommand::Show(key) => read::show(&config, key.id()?),
         KeyCommand::History(key) => read::history(&config, key.id()?),
+        KeyCommand::Usage(args) => usage::run(&config, args),
         KeyCommand::Rotate(args) => rotate::run(&config, args),
         KeyCommand::Suspend(args) => change::suspend(&config, args),
         KeyCommand::Resume(args) => change::resume(&config, args),
@@ -128,7 +133,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// A duration as an argument, in milliseconds: `0`, or a number and `s`, `m`, `h` or `d`.
-fn duration_ms(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn duration_ms(text: &str) -> Result<u64, String> {
     let wrong = || "write a number and s, m, h or d, for example 7d, or 0".to_owned();
     if text == "0" {
         return Ok(0);
@@ -155,7 +160,7 @@ fn after(time: Timestamp, ms: u64) -> Timestamp {
 }
 
 /// The time some milliseconds before another.
-fn before(time: Timestamp, ms: u64) -> Timestamp {
+pub(in crate::cli) fn before(time: Timestamp, ms: u64) -> Timestamp {
     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
     Timestamp::from_millis(time.millis().saturating_sub(ms))
 }

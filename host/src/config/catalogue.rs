@@ -64,7 +64,7 @@ impl Catalogue {
         Self(scopes.into_iter().collect())
     }
 
-    /// The same with what a key has already, so that it can keep it. An empty catalogue stays empty.
+    /// The same with what a key has already, so that it can keep it. An empty one stays empty.
     #[must_use]
     pub fn with(mut self, held: &[Arc<str>]) -> Self {
         if !self.is_empty() {

@@ -28,8 +28,8 @@ pub(in crate::cli) struct IssueArgs {
     /// Who answers for the key
     #[arg(long)]
     owner: String,
-    /// What it may do: `resource:action`; may be given more than once. A wildcard becomes the scopes
-    /// that it stands for now
+    /// What it may do: `resource:action`; may be given more than once. A wildcard becomes the
+    /// scopes that it stands for now
     #[arg(long = "scope", required = true, value_name = "SCOPE")]
     scopes: Vec<String>,
     /// Grant wildcards as they are: they also cover scopes that come later

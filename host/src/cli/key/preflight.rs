@@ -73,7 +73,8 @@ pub(super) fn authority<'g>(
     checks.add_result(AUTHORITY, may);
 }
 
-/// What a key that has some scopes gets for those that were asked for; `None`: not all of them can be granted.
+/// What a key that has some scopes gets for those that were asked for; `None`: not all of them can
+/// be granted.
 pub(super) fn grants(
     config: &Config,
     (wanted, keep_wildcards): (&[String], bool),

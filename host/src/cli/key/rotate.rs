@@ -252,10 +252,8 @@ fn activate_if_used(config: &Config, keeper: &mut Keeper<'_>, id: KeyId) -> Resu
 
 /// Whether the log has a key at work.
 fn used(config: &Config, key: KeyId) -> Result<bool, Failure> {
-    let reader = match LogReader::open(&config.log.path) {
-        Ok(reader) => reader,
-        // A log that is not there has seen nobody.
-        Err(_) => return Ok(false),
+    let Ok(reader) = LogReader::open(&config.log.path) else {
+        return Ok(false); // A log that is not there has seen nobody.
     };
     let mut is_used = false;
     for entry in reader.entries() {

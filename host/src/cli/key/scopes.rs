@@ -56,8 +56,8 @@ Examples:
   keyward key scopes k7Qp2mXw9LaR --unused 90d                           what it has not needed
   keyward key scopes k7Qp2mXw9LaR --unused 90d --apply                   take that away
 
-Granting less needs an operator, granting anything more a manager. Which scopes there are, the routes
-and `scopes` in [governance] say.";
+Granting less needs an operator, granting anything more a manager. Which scopes there are, the
+routes and `scopes` in [governance] say.";
 
 /// The widest grant that is shown in full.
 const GRANT_COLUMNS: usize = 40;
