@@ -401,6 +401,9 @@ fn keys_are_issued_once_and_work() {
 #[test]
 fn a_key_that_will_be_refused_is_issued_with_a_warning() {
     let folder = Folder::quickstart_with_database();
+    let toml = folder.read("keyward.toml");
+    let governance = "\n[governance]\nmax_lifetime_days = 36_500\n";
+    folder.write("keyward.toml", toml + governance);
     let issue = |days: &str| {
         let args = [
             "key",

@@ -172,3 +172,67 @@ fn narrower(grants: &[GrantUsage]) -> Vec<String> {
     }
     narrower
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::key::grant::are_covered;
+
+    fn usage(grant: &str, required: &[&str]) -> GrantUsage {
+        GrantUsage {
+            grant: grant.into(),
+            count: required.len() as u64,
+            last: None,
+            required: required.iter().map(|it| (*it).into()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_what_was_required() {
+        for (grants, expected) in [
+            (
+                &[("a:*", &["a:read"][..]), ("b:read", &[])][..],
+                &["a:read"][..],
+            ),
+            // The order of the grants stays, and nothing stands twice.
+            (
+                &[("b:read", &["b:read"]), ("a:write", &["a:read", "a:write"])],
+                &["b:read", "a:read", "a:write"],
+            ),
+            (
+                &[("*:*", &["a:read"]), ("a:read", &["a:read"])],
+                &["a:read"],
+            ),
+            // Only a policy's settings make it cover that.
+            (&[("a:manage", &["a:read"])], &["a:manage"]),
+            (&[("a:read", &[])], &[]),
+        ] {
+            let usages: Vec<_> = grants.iter().map(|(it, req)| usage(it, req)).collect();
+            assert_eq!(narrower(&usages), expected, "{grants:?}");
+        }
+    }
+
+    proptest! {
+        /// It grants nothing more than before, and all that was required of what covers it.
+        #[test]
+        fn it_is_within_the_grants_and_enough(
+            grants in proptest::collection::vec("[ab](\\.[ab*])?:(read|write|\\*)", 1..4),
+            required in proptest::collection::vec("[ab](\\.[ab])?:(read|write)", 0..6),
+        ) {
+            let mut usages: Vec<_> = grants.iter().map(|it| usage(it, &[])).collect();
+            for scope in &required {
+                if let Some(usage) = usages.iter_mut().find(|it| covers(&it.grant, scope)) {
+                    usage.required.insert(scope.as_str().into());
+                }
+            }
+            let narrower = narrower(&usages);
+            let texts = || narrower.iter().map(String::as_str);
+            prop_assert!(are_covered(texts(), grants.iter().map(String::as_str)));
+            for scope in usages.iter().flat_map(|it| &it.required) {
+                prop_assert!(texts().any(|grant| covers(grant, scope)));
+            }
+        }
+    }
+}

@@ -310,3 +310,146 @@ impl fmt::Display for Checks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use crate::key::event::{KeyEvent, KeyEventKind};
+    use crate::key::json::{KeyOptions, read_keys};
+    use crate::key::state::State;
+
+    const DAY: i64 = 24 * 60 * 60 * 1_000;
+
+    fn at(days: i64) -> Timestamp {
+        Timestamp::from_millis(days * DAY)
+    }
+
+    fn key() -> KeyRecord {
+        let line = r#"{"id":"k7Qp2mXw9LaR","owner":"o","issued_at":"2026-11-01T00:00:00Z","expires_at":"2027-01-30T00:00:00Z","scopes":["a:read"]}"#;
+        let mut keys = read_keys(line.as_bytes(), KeyOptions::default()).unwrap();
+        keys.pop().unwrap().into_parts().0
+    }
+
+    fn verdict(check: impl FnOnce(&mut Checks)) -> Verdict {
+        let mut checks = Checks::default();
+        check(&mut checks);
+        checks.iter().map(|check| check.verdict).max().unwrap()
+    }
+
+    #[test]
+    fn a_key_ends_within_its_longest_life() {
+        for (end, expected) in [
+            (at(100), Verdict::Ok),
+            (Timestamp::from_millis(100 * DAY + 1), Verdict::Refused),
+            (Timestamp::from_millis(10 * DAY + 1), Verdict::Ok),
+            (at(10), Verdict::Warning),
+        ] {
+            assert_eq!(
+                verdict(|it| it.expiry((at(10), end), 90)),
+                expected,
+                "{end}"
+            );
+        }
+        assert_eq!(
+            verdict(|it| it.expiry((at(10), at(20)), u64::MAX)),
+            Verdict::Ok
+        );
+        let record = key();
+        assert_eq!(verdict(|it| it.expiry_of(&record, 90)), Verdict::Ok);
+        assert_eq!(verdict(|it| it.expiry_of(&record, 89)), Verdict::Warning);
+        let endless = KeyRecord {
+            expires_at: None,
+            ..record.clone()
+        };
+        assert_eq!(verdict(|it| it.expiry_of(&endless, 90)), Verdict::Warning);
+        let now = record.issued_at;
+        let locked = record.expires_at.unwrap();
+        let later = Timestamp::from_millis(locked.millis() + 1);
+        let shortened = |record, end| verdict(|it| it.shortening(record, (now, end)));
+        assert_eq!(shortened(&record, locked), Verdict::Ok);
+        assert_eq!(shortened(&record, later), Verdict::Refused);
+        assert_eq!(shortened(&record, now), Verdict::Warning);
+        assert_eq!(shortened(&endless, later), Verdict::Ok);
+    }
+
+    #[test]
+    fn a_row_is_what_its_last_event_left() {
+        let record = key();
+        let event = |sequence, subject| {
+            Entry::KeyEvent(KeyEvent {
+                time: record.issued_at,
+                sequence,
+                previous: None,
+                kind: KeyEventKind::Issued,
+                subject,
+                actor: None,
+                reason: None,
+                order: None,
+            })
+            .encode()
+        };
+        let changed = |version, after| {
+            let (id, state) = (record.id, State::Active);
+            event(
+                version,
+                Subject::Key {
+                    id,
+                    version,
+                    before: None,
+                    after,
+                    state,
+                    other: None,
+                },
+            )
+        };
+        let same = changed(record.version, record.digest());
+        let other = changed(record.version, Digest::of(b"other"));
+        let older = changed(record.version + 1, record.digest());
+        let refusal = event(9, Subject::Nothing { id: None });
+        let said = |events: &[&Vec<u8>]| {
+            verdict(|it| it.registry(&record, events.iter().map(|it| it.as_slice())))
+        };
+        assert_eq!(said(&[]), Verdict::Ok);
+        assert_eq!(said(&[&other, &same, &refusal]), Verdict::Ok);
+        assert_eq!(said(&[&same, &other]), Verdict::Refused);
+        assert_eq!(said(&[&older]), Verdict::Refused);
+        assert_eq!(said(&[&same, &b"no entry".to_vec()]), Verdict::Refused);
+    }
+
+    #[test]
+    fn what_would_break_is_refused_unless_it_is_accepted() {
+        let listed = |count| Listed {
+            count,
+            last: Some(at(3)),
+            indexes: vec![7],
+        };
+        let breakage = |refused, unknown| Breakage {
+            coverage: Coverage {
+                since: at(1),
+                shortfall: None,
+            },
+            allowed: listed(5),
+            refused: listed(refused),
+            unknown: listed(unknown),
+            missing: None,
+            sources: [(None, listed(refused))].into(),
+            earlier: Listed::default(),
+        };
+        let said = |refused, unknown, is_accepted| {
+            let breakage = breakage(refused, unknown);
+            verdict(|it| it.breakage(NETWORKS, &breakage, is_accepted))
+        };
+        assert_eq!(said(0, 0, false), Verdict::Ok);
+        for (refused, unknown) in [(1, 0), (0, 1), (2, 3)] {
+            assert_eq!(said(refused, unknown, false), Verdict::Refused);
+            assert_eq!(said(refused, unknown, true), Verdict::Warning);
+        }
+        let mut checks = Checks::default();
+        checks.breakage(NETWORKS, &breakage(3, 0), false);
+        assert_eq!(
+            checks.to_string(),
+            "refused  networks   3 of 5 requests that were allowed since 1970-01-02T00:00:00Z would be refused, at index 7 and 2 more, the last at 1970-01-04T00:00:00Z\n    an unknown address: 3, last 1970-01-04T00:00:00Z"
+        );
+    }
+}
