@@ -1,6 +1,9 @@
 //! Scopes of keys, the checks before a key is changed, and who uses a key: the real command.
 
-use crate::util::{Folder, Ran};
+use keyward::audit::what_if::{Ruling, WhatIf};
+use keyward::log::{Entry, LogReader};
+
+use crate::util::{Folder, Ran, engine};
 
 /// An issued key, by its id.
 #[track_caller]
@@ -490,6 +493,35 @@ fn a_question_without_a_recorded_answer_is_unknown() {
             .contains("1 unknown: policy `ip` asks `source-address`, at index "),
         "{ran:?}"
     );
+}
+
+/// Where nothing is changed nothing changes, of every decision of the quick start: what a record
+/// says is enough to decide it again.
+#[test]
+fn what_if_nothing_were_changed_is_what_was_recorded() {
+    let folder = Folder::quickstart();
+    folder.run(&["evaluate", "requests.jsonl"]).exit(0);
+    let ran = folder.run(&["check", "--against-log", "--over", "36500d"]);
+    assert!(ran.out.contains("0 of 28 decisions"), "{ran:?}");
+    assert!(ran.exit(0).out.contains("would change, 0 are unknown"));
+    let reader = LogReader::open(&folder.file("log")).unwrap();
+    let mut what_if = WhatIf::new(&reader, engine());
+    let (mut asked, mut refused) = (0, 0);
+    for entry in reader.entries() {
+        let Entry::Decision(record) = Entry::decode(&entry.unwrap().1).unwrap() else {
+            continue;
+        };
+        match what_if.with_key(&record, &|_| ()) {
+            Ruling::Known(combined) => {
+                assert_eq!(combined.permission, record.permission, "{record:?}");
+                assert_eq!(combined.reason, record.reason, "{record:?}");
+                asked += 1;
+            }
+            Ruling::NotAsked => refused += 1,
+            Ruling::Unknown(missing) => panic!("{missing} {record:?}"),
+        }
+    }
+    assert_eq!((asked, refused), (22, 6));
 }
 
 #[test]

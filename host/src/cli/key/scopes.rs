@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{ArgGroup, Args};
 
 use super::super::output::{FAINT, NOTE, clip, printable};
-use super::super::{Failure, Status, print, say};
+use super::super::{Failure, Status, print};
 use super::change::{begin, finish};
 use super::keeper::{Intent, Keeper};
 use super::read::find;
@@ -119,11 +119,11 @@ fn unused(config: &Config, args: &ScopesArgs, window_ms: u64) -> Result<Status, 
         .with_context(context)
         .map_err(Failure::Storage)?;
     let text = shown(&record, &usage);
+    print(&text)?;
     if args.apply {
-        say(text.trim_end());
         return apply(config, args, (&record, from), &usage);
     }
-    print(&text)
+    Ok(Status::Done)
 }
 
 /// Takes away what was not needed, as far as no request that was allowed says otherwise.

@@ -109,10 +109,11 @@ fn grace_text(record: &KeyRecord, now: Timestamp, all: &Tally) -> Option<String>
             "{NOTE}deprecated: {} of its grace period are left, until {end}; {use_}{NOTE:#}\n",
             duration_text(end.millis().saturating_sub(now.millis()))
         ),
-        state => format!(
-            "{}: its grace period ended, or ends, at {end}; {use_}\n",
-            state.as_str()
-        ),
+        state => {
+            let ends = if end <= now { "ended" } else { "ends" };
+            let state = state.as_str();
+            format!("{state}: its grace period {ends} at {end}; {use_}\n")
+        }
     })
 }
 
