@@ -401,9 +401,9 @@ fn keys_are_issued_once_and_work() {
 #[test]
 fn a_key_that_will_be_refused_is_issued_with_a_warning() {
     let folder = Folder::quickstart_with_database();
-    let config = folder.read("keyward.toml");
-    let governance = "[governance]\nmax_lifetime_days = 4000\n";
-    folder.write("keyward.toml", format!("{config}\n{governance}"));
+    let toml = folder.read("keyward.toml");
+    let governance = "\n[governance]\nmax_lifetime_days = 36_500\n";
+    folder.write("keyward.toml", toml + governance);
     let issue = |days: &str| {
         let args = [
             "key",
@@ -411,7 +411,7 @@ fn a_key_that_will_be_refused_is_issued_with_a_warning() {
             "--owner",
             "x",
             "--scope",
-            "a:b",
+            "inventory:read",
             "--expires-in-days",
             days,
         ];

@@ -109,7 +109,10 @@ fn a_key_lives_and_the_log_tells_of_it() {
     assert_eq!(decide(&folder, &credential, "POST"), "scope.granted");
     key(&["scopes", &id, "--set", "inventory:read"]).exit(0);
     assert_eq!(decide(&folder, &credential, "POST"), "scope.missing");
-    key(&["networks", &id, "--allow", "198.51.100.0/24"]).exit(0);
+    let elsewhere = ["networks", &id, "--allow", "198.51.100.0/24"];
+    let said = key(&elsewhere).exit(2).err;
+    assert!(said.contains("203.0.113.9"), "{said}");
+    key(&[&elsewhere[..], &["--accept-breakage"]].concat()).exit(0);
     assert_eq!(decide(&folder, &credential, "GET"), "ip.not-allowed");
     key(&["networks", &id, "--anywhere"]).exit(0);
 

@@ -22,6 +22,7 @@ mod replay;
 mod retention;
 mod reuse;
 mod same;
+mod scopes;
 mod semantics;
 mod tidy;
 mod transparency;

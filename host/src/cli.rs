@@ -50,8 +50,9 @@ enum Command {
     /// Make a folder with a commented configuration, sample keys and requests
     #[command(after_help = init::EXAMPLES)]
     Init(init::InitArgs),
-    /// Load everything, evaluate nothing, and report every error at once
-    Check,
+    /// Load everything and report every error at once; with --against-log also what would change
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
     /// Decide access requests from a file, and record every decision
     #[command(after_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::EvaluateArgs),
@@ -187,7 +188,7 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<Status, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(args),
-        Command::Check => check::run(&cli.config),
+        Command::Check(args) => check::run(&cli.config, args),
         Command::Evaluate(args) => evaluate::run(&cli.config, args),
         Command::Replay(args) => replay::run(&cli.config, args),
         Command::Explain(args) => explain::run(&cli.config, args),

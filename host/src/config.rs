@@ -3,6 +3,7 @@
 //! Every problem is found in one reading, each with its line and column. Nothing is opened but the
 //! file itself: whether modules load and paths exist is for those who use them to say.
 
+pub mod catalogue;
 pub mod governance;
 mod limits;
 pub mod policy;
@@ -29,6 +30,7 @@ use crate::policy::{Limits, REUSE_MAX_BYTES, ReuseOptions};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
 use crate::timestamp::Timestamp;
 
+use catalogue::Catalogue;
 use governance::GovernanceConfig;
 use policy::PolicyConfig;
 use problem::{ConfigError, ConfigErrors, Problems};
@@ -146,6 +148,13 @@ impl Config {
     /// [`ConfigErrors`]: the file cannot be read, or everything that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
         Self::parse(&read_file(path)?, path)
+    }
+
+    /// The scopes that there are: those that routes require, and those of `[governance]`.
+    #[must_use]
+    pub fn catalogue(&self) -> Catalogue {
+        let routes = self.routes.scopes();
+        Catalogue::new(routes.chain(&self.governance.scopes).cloned())
     }
 
     /// Checks a text as if it stood in the file `path`, which is not opened.

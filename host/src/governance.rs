@@ -8,6 +8,7 @@
 
 #[cfg(feature = "sqlite")]
 pub mod follow;
+pub mod preflight;
 pub mod principal;
 #[cfg(feature = "sqlite")]
 pub mod recorded;

@@ -202,6 +202,11 @@ impl RouteTable {
         self.rules.len()
     }
 
+    /// The scopes that routes require, in the order of the routes; one may stand more than once.
+    pub fn scopes(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rules.iter().map(|rule| &rule.scope)
+    }
+
     /// Whether there is no route, so that nothing requires a scope.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

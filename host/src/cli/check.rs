@@ -1,18 +1,54 @@
-//! `keyward check`: loads everything, evaluates nothing, reports every error at once.
+//! `keyward check`: loads everything, and reports every error at once; with `--against-log` also
+//! which recorded decisions the policies would change.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
+use clap::Args;
 
+use super::key::{before, duration_ms};
+use super::output::{ALLOW, DENY, NOTE, clip};
 use super::{Failure, Status, open, print};
+use crate::audit::against::{Against, Kind, against};
+use crate::clock;
 use crate::config::{Config, ConfigParts, LogConfig};
+use crate::governance::preflight::{at, covered};
+use crate::key::KeyId;
 use crate::log::{LogError, LogReader, has_begun};
-use crate::policy::PolicySet;
+use crate::policy::{Engine, PolicySet};
+
+/// Arguments of `keyward check`.
+#[derive(Args, Debug)]
+pub(super) struct CheckArgs {
+    /// Evaluate the recorded decisions again with the policies of the configuration, and show
+    /// which would change
+    #[arg(long)]
+    against_log: bool,
+    /// How far back: 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "30d")]
+    #[arg(requires = "against_log")]
+    over: u64,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  keyward check                             before a start
+  keyward check --against-log --over 90d    before other policies or settings are used
+
+The policies are asked again with the recorded answers and scopes; routes are not applied anew. What
+a record has no answer for is counted as unknown.
+
+Exit status: 0 nothing changes; 1 a decision would change; 2 the configuration does not hold.";
+
+/// How many kinds of changes are shown; the rest is counted.
+const KINDS_SHOWN_MAX: usize = 50;
+/// The longest text of a kind, in characters.
+const KIND_MAX_CHARS: usize = 200;
 
 /// Runs the command. What stands in the file and what it names are checked alike: a mistake in one
 /// does not hide those in the other.
-pub(super) fn run(path: &Path) -> Result<Status, Failure> {
+pub(super) fn run(path: &Path, args: &CheckArgs) -> Result<Status, Failure> {
     let (parts, errors) = ConfigParts::load(path);
     let mut problems: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let engine = open::engine().map_err(Failure::usage)?;
@@ -38,7 +74,14 @@ pub(super) fn run(path: &Path) -> Result<Status, Failure> {
         problems.push(problem);
     }
     match (policies, problems.is_empty()) {
-        (Some(policies), true) => report(&open::config(path)?, &policies, keys),
+        (Some(policies), true) => {
+            let config = open::config(path)?;
+            report(&config, &policies, keys)?;
+            if args.against_log {
+                return against_log(&config, (&policies, engine), args.over);
+            }
+            Ok(Status::Done)
+        }
         _ => {
             let error = anyhow!("the configuration does not hold:\n{}", problems.join("\n"));
             Err(if storage_failed {
@@ -95,4 +138,69 @@ fn report(config: &Config, policies: &PolicySet, keys: usize) -> Result<Status, 
     let _ = writeln!(text, "  routes: {}, keys: {keys}", config.routes.len());
     let _ = writeln!(text, "  policy set {}", policies.digest());
     print(&text)
+}
+
+/// Evaluates the recorded decisions with the policies of the configuration.
+fn against_log(
+    config: &Config,
+    (policies, engine): (&PolicySet, Engine),
+    over_ms: u64,
+) -> Result<Status, Failure> {
+    let context = || format!("log folder `{}`", config.log.path.display());
+    let reader = LogReader::open(&config.log.path)
+        .with_context(context)
+        .map_err(Failure::Storage)?;
+    let from = before(clock::now(), over_ms);
+    let found = against(&reader, engine, policies.policies(), from)
+        .with_context(context)
+        .map_err(Failure::Storage)?;
+    print(&against_text(&found))?;
+    Ok(if found.changed == 0 {
+        Status::Done
+    } else {
+        Status::DidNotHold
+    })
+}
+
+fn against_text(found: &Against) -> String {
+    let style = if found.changed == 0 { ALLOW } else { DENY };
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(
+        text,
+        "  {style}{} of {} decisions {} would change{style:#}, {} are unknown",
+        found.changed,
+        found.decisions,
+        covered(found.coverage),
+        found.unknown_count
+    );
+    let mut kinds: Vec<_> = found.changes.iter().collect();
+    kinds.sort_by_key(|(_, listed)| std::cmp::Reverse(listed.count));
+    for (kind, listed) in kinds.iter().take(KINDS_SHOWN_MAX) {
+        let (count, at) = (listed.count, at(listed));
+        let kind = clip(&kind_text(kind), KIND_MAX_CHARS);
+        let _ = writeln!(text, "  {count:>6} {kind}, {at}");
+    }
+    for (missing, listed) in found.unknown.iter().take(KINDS_SHOWN_MAX) {
+        let (count, at) = (listed.count, at(listed));
+        let missing = clip(missing, KIND_MAX_CHARS);
+        let _ = writeln!(text, "  {count:>6} {NOTE}unknown{NOTE:#}: {missing}, {at}");
+    }
+    for left in [found.changes.len(), found.unknown.len()] {
+        let left = left.saturating_sub(KINDS_SHOWN_MAX);
+        if left > 0 {
+            let _ = writeln!(text, "  and {left} more kinds");
+        }
+    }
+    text
+}
+
+fn kind_text(kind: &Kind) -> String {
+    let key = kind.key.as_ref().map_or("none", KeyId::as_str);
+    let change = if kind.is_allowed {
+        "deny -> allow"
+    } else {
+        "allow -> deny"
+    };
+    format!("{change}  key {key}: {} -> {}", kind.before, kind.after)
 }

@@ -4,9 +4,12 @@
 mod change;
 mod issue;
 mod keeper;
+mod preflight;
 mod read;
 mod revoke;
 mod rotate;
+mod scopes;
+mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +39,9 @@ pub(super) enum KeyCommand {
     Show(OneKey),
     /// Show what was done to a key, by whom and why
     History(OneKey),
+    /// Show who uses a key: how often, from where, with which outcome
+    #[command(after_help = usage::EXAMPLES)]
+    Usage(usage::UsageArgs),
     /// Give a key a successor; the old one stays usable until its grace period ends
     #[command(after_help = rotate::EXAMPLES)]
     Rotate(rotate::RotateArgs),
@@ -52,10 +58,11 @@ pub(super) enum KeyCommand {
     Shorten(change::ShortenArgs),
     /// End the grace period of a key that has a successor
     EndGrace(Reasoned),
-    /// Change what a key may do
-    #[command(after_help = change::SCOPES_EXAMPLES)]
-    Scopes(change::ScopesArgs),
+    /// Change what a key may do, or show what of it was not needed
+    #[command(after_help = scopes::EXAMPLES)]
+    Scopes(scopes::ScopesArgs),
     /// Change from where a key may be used
+    #[command(after_help = change::NETWORKS_EXAMPLES)]
     Networks(change::NetworksArgs),
     /// Order the revocation of a key: it is suspended until another manager confirms
     #[command(after_help = revoke::EXAMPLES)]
@@ -101,6 +108,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::List => read::list(&config),
         KeyCommand::Show(key) => read::show(&config, key.id()?),
         KeyCommand::History(key) => read::history(&config, key.id()?),
+        KeyCommand::Usage(args) => usage::run(&config, args),
         KeyCommand::Rotate(args) => rotate::run(&config, args),
         KeyCommand::Suspend(args) => change::suspend(&config, args),
         KeyCommand::Resume(args) => change::resume(&config, args),
@@ -108,7 +116,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::Unmask(args) => change::mask(&config, args, false),
         KeyCommand::Shorten(args) => change::shorten(&config, args),
         KeyCommand::EndGrace(args) => change::end_grace(&config, args),
-        KeyCommand::Scopes(args) => change::scopes(&config, args),
+        KeyCommand::Scopes(args) => scopes::run(&config, args),
         KeyCommand::Networks(args) => change::networks(&config, args),
         KeyCommand::Revoke(args) => revoke::revoke(&config, args),
         KeyCommand::Orders => revoke::orders(&config),
@@ -125,7 +133,7 @@ fn time(text: &str) -> Result<Timestamp, String> {
 }
 
 /// A duration as an argument, in milliseconds: `0`, or a number and `s`, `m`, `h` or `d`.
-fn duration_ms(text: &str) -> Result<u64, String> {
+pub(in crate::cli) fn duration_ms(text: &str) -> Result<u64, String> {
     let wrong = || "write a number and s, m, h or d, for example 7d, or 0".to_owned();
     if text == "0" {
         return Ok(0);
@@ -149,6 +157,12 @@ fn duration_ms(text: &str) -> Result<u64, String> {
 fn after(time: Timestamp, ms: u64) -> Timestamp {
     let ms = i64::try_from(ms).unwrap_or(i64::MAX);
     Timestamp::from_millis(time.millis().saturating_add(ms))
+}
+
+/// The time some milliseconds before another.
+pub(in crate::cli) fn before(time: Timestamp, ms: u64) -> Timestamp {
+    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
+    Timestamp::from_millis(time.millis().saturating_sub(ms))
 }
 
 #[cfg(test)]

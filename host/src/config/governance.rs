@@ -1,13 +1,18 @@
-//! `[governance]` and `[[principal]]`: what holds for all keys, and who keeps them.
+//! `[governance]` and `[[principal]]`: what holds for all keys, who keeps them, and what they may
+//! grant.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::catalogue::CATALOGUE_MAX;
 use super::problem::{ConfigError, Problems};
-use super::section::{At, Bounds, Section, not_one_of, read_text};
-use crate::governance::principal::{Certification, PRINCIPALS_MAX, Principal, Role};
+use super::section::{At, Bounds, Section, not_one_of, note_type, read_text};
+use crate::governance::principal::{Certification, MAY_GRANT_MAX, PRINCIPALS_MAX, Principal, Role};
 use crate::key::event::ACTOR_MAX_BYTES;
+use crate::key::grant::is_grant;
 use crate::key::order::{ORDER_DEFAULT_HOURS, ORDER_MAX_HOURS};
+use crate::route::is_exact_scope;
+use crate::shown::shown;
 use crate::timestamp::Timestamp;
 
 /// The longest life of a key unless `[governance]` says otherwise, in days.
@@ -16,7 +21,7 @@ pub const LIFETIME_DEFAULT_DAYS: u64 = 90;
 pub const LIFETIME_MAX_DAYS: u64 = 36_500;
 
 /// `[governance]`: what holds for all keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GovernanceConfig {
     /// The longest life of a key that is issued or succeeds another, in days: 1 to
     /// [`LIFETIME_MAX_DAYS`], by default [`LIFETIME_DEFAULT_DAYS`].
@@ -24,6 +29,9 @@ pub struct GovernanceConfig {
     /// How long an order to revoke a key can be confirmed, in hours: 1 to [`ORDER_MAX_HOURS`], by
     /// default [`ORDER_DEFAULT_HOURS`].
     pub order_hours: u64,
+    /// Scopes that there are beside those of the routes: at most
+    /// [`CATALOGUE_MAX`], none of them with a wildcard.
+    pub scopes: Vec<Arc<str>>,
 }
 
 impl Default for GovernanceConfig {
@@ -31,6 +39,7 @@ impl Default for GovernanceConfig {
         Self {
             max_lifetime_days: LIFETIME_DEFAULT_DAYS,
             order_hours: ORDER_DEFAULT_HOURS,
+            scopes: Vec::new(),
         }
     }
 }
@@ -49,6 +58,7 @@ pub(super) fn read(mut section: Section<'_, '_>, problems: &mut Problems) -> Gov
     let governance = GovernanceConfig {
         max_lifetime_days: section.number(LIFETIME, LIFETIME_DEFAULT_DAYS, problems),
         order_hours: section.number(ORDER, ORDER_DEFAULT_HOURS, problems),
+        scopes: read_scopes(&mut section, SCOPES, problems).unwrap_or_default(),
     };
     section.finish(problems);
     governance
@@ -81,6 +91,7 @@ pub(super) fn read_principals(
         let certification = section
             .section("certification", "[principal.certification]", problems)
             .map(|section| certification(section, problems));
+        let may_grant = read_scopes(&mut section, MAY_GRANT, problems);
         section.finish(problems);
         if let (Some(name), Some(user), Some(roles)) = (name, user, roles) {
             principals.push(Principal {
@@ -88,10 +99,69 @@ pub(super) fn read_principals(
                 os_user: user.value.into(),
                 roles,
                 certification: certification.flatten(),
+                may_grant,
             });
         }
     }
     principals
+}
+
+/// A list of scopes of one kind.
+#[derive(Clone, Copy)]
+struct Kind {
+    key: &'static str,
+    /// What a message calls them.
+    listed: &'static str,
+    most: usize,
+    is_one: fn(&str) -> bool,
+    error: fn(String) -> ConfigError,
+}
+
+const SCOPES: Kind = Kind {
+    key: "scopes",
+    listed: "`scopes`",
+    most: CATALOGUE_MAX,
+    is_one: is_exact_scope,
+    error: ConfigError::CatalogueScope,
+};
+
+const MAY_GRANT: Kind = Kind {
+    key: "may_grant",
+    listed: "`may_grant`",
+    most: MAY_GRANT_MAX,
+    is_one: is_grant,
+    error: ConfigError::Grant,
+};
+
+/// A list of scopes; `None` when it is not there. What is wrong with it is noted, and what is right
+/// of it returned.
+fn read_scopes(
+    section: &mut Section<'_, '_>,
+    kind: Kind,
+    problems: &mut Problems,
+) -> Option<Vec<Arc<str>>> {
+    let value = section.value(kind.key)?;
+    let Some(items) = value.get_ref().as_array() else {
+        note_type(kind.key, "a list of strings", value, problems);
+        return Some(Vec::new());
+    };
+    if items.len() > kind.most {
+        let (section, most) = (kind.listed, kind.most);
+        problems.note(value.span().start, ConfigError::TooMany { section, most });
+        return Some(Vec::new());
+    }
+    let mut scopes = Vec::new();
+    for item in items.iter() {
+        let Some(text) = read_text(kind.key, item, problems) else {
+            continue;
+        };
+        if (kind.is_one)(text.value) {
+            scopes.push(text.value.into());
+        } else {
+            problems.note(text.offset, (kind.error)(shown(text.value)));
+        }
+    }
+    Some(scopes)
 }
 
 fn name<'t>(name: Option<At<&'t str>>, problems: &mut Problems) -> Option<At<&'t str>> {

@@ -45,6 +45,12 @@ pub struct Problem {
 /// The kinds of problems.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
+    /// Not a scope that a request can need.
+    #[error("`{0}` is not a scope; write `resource:action` without wildcards")]
+    CatalogueScope(String),
+    /// Not a grant.
+    #[error("`{0}` is not a grant; write `resource:action`, for example `inventory.*:read`")]
+    Grant(String),
     /// Keys of which only one may stand.
     #[error("[registry] has both `path` and `keys`; keep one of them")]
     BothRegistries,

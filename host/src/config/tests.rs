@@ -521,3 +521,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_catalogue_is_that_of_the_routes_and_of_governance() {
+    let config = parse(&format!(
+        "{LEAST}[[route]]\nmethod = \"*\"\npath = \"/a\"\nscope = \"a:read\"\n\
+         [[route]]\nmethod = \"*\"\npath = \"/b\"\nscope = \"a:read\"\n\
+         [governance]\nscopes = [\"b:read\", \"a:read\"]\n\
+         [[principal]]\nname = \"ann\"\nroles = []\nmay_grant = []\n"
+    ));
+    let config = config.unwrap();
+    let scopes = ["a:read", "b:read"].map(Arc::from);
+    assert_eq!(config.catalogue(), Catalogue::new(scopes));
+    let may_grant = |config: &Config| config.principals.first().unwrap().may_grant.clone();
+    assert_eq!(may_grant(&config), Some(Vec::new()));
+    let config = parse(&format!(
+        "{LEAST}[[principal]]\nname = \"ann\"\nroles = []\n"
+    ));
+    let config = config.unwrap();
+    assert_eq!(may_grant(&config), None);
+    assert!(config.catalogue().is_empty());
+}
+
+#[test]
+fn lists_of_scopes_are_checked() {
+    let many = vec!["\"a:b\""; catalogue::CATALOGUE_MAX + 1].join(",");
+    for (lines, problem) in [
+        (
+            "[governance]\nscopes = [\"a:*\"]".to_owned(),
+            "10:11: `a:*` is not a scope; write `resource:action` without wildcards",
+        ),
+        (
+            "[governance]\nscopes = \"a:b\"".to_owned(),
+            "10:10: `scopes` has to be a list of strings, not a string",
+        ),
+        (
+            format!("[governance]\nscopes = [{many}]"),
+            "10:10: there are more than 4096 `scopes`",
+        ),
+        (
+            "[[principal]]\nname = \"a\"\nroles = []\nmay_grant = [\"a.*:*\", \"b\"]".to_owned(),
+            "12:23: `b` is not a grant; write `resource:action`, for example `inventory.*:read`",
+        ),
+    ] {
+        assert_eq!(more(&lines), [problem]);
+    }
+}

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use crate::key::grant::covers;
 use crate::timestamp::Timestamp;
 
 /// The least score, in percent, that certifies.
 pub const PASS_PERCENT: u8 = 70;
 /// The most principals of a configuration.
 pub const PRINCIPALS_MAX: usize = 1_024;
+/// The most grants that bound what one principal may grant.
+pub const MAY_GRANT_MAX: usize = 128;
 
 /// What somebody is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +50,8 @@ pub struct Principal {
     pub roles: Vec<Role>,
     /// What they have passed; `None`: nothing.
     pub certification: Option<Certification>,
+    /// What they may grant to a key, at most [`MAY_GRANT_MAX`]; `None`: anything; empty: nothing.
+    pub may_grant: Option<Vec<Arc<str>>>,
 }
 
 /// What can be done with keys.
@@ -93,6 +98,16 @@ pub enum Unauthorized {
         what: &'static str,
         /// Which roles may.
         roles: String,
+    },
+    /// More than this principal may grant.
+    #[error("`{name}` may not grant `{grant}`; `may_grant` of this [[principal]] is {may_grant}")]
+    Grant {
+        /// Who.
+        name: Arc<str>,
+        /// What was to be granted.
+        grant: String,
+        /// What may be granted.
+        may_grant: String,
     },
     /// A role, and no live certification.
     #[error("`{name}` may not {what}: {why}; it needs a passed certification that has not ended")]
@@ -196,6 +211,52 @@ impl Principal {
     }
 }
 
+impl Principal {
+    /// Whether this principal may grant all of this to a key.
+    ///
+    /// # Errors
+    /// [`Unauthorized::Grant`] names the first grant that is beyond it.
+    pub fn check_grants<'g>(
+        &self,
+        grants: impl IntoIterator<Item = &'g str>,
+    ) -> Result<(), Unauthorized> {
+        let Some(may_grant) = &self.may_grant else {
+            return Ok(());
+        };
+        let is_beyond = |grant: &&str| !may_grant.iter().any(|wider| covers(wider, grant));
+        match grants.into_iter().find(is_beyond) {
+            None => Ok(()),
+            Some(grant) => Err(Unauthorized::Grant {
+                name: Arc::clone(&self.name),
+                grant: crate::shown::shown(grant),
+                may_grant: if may_grant.is_empty() {
+                    "empty".to_owned()
+                } else {
+                    may_grant.join(", ")
+                },
+            }),
+        }
+    }
+}
+
+/// Whether whoever works under a user's name on this machine may grant all of this to a key. Where
+/// a configuration names no principals, anybody may.
+///
+/// # Errors
+/// [`Unauthorized`] when there are principals, and this user is none, or one who may not.
+pub fn authorize_grants<'g>(
+    principals: &[Principal],
+    os_user: &str,
+    grants: impl IntoIterator<Item = &'g str>,
+) -> Result<(), Unauthorized> {
+    if principals.is_empty() {
+        return Ok(());
+    }
+    let principal = principals.iter().find(|it| &*it.os_user == os_user);
+    let principal = principal.ok_or_else(|| Unauthorized::Stranger(os_user.to_owned()))?;
+    principal.check_grants(grants)
+}
+
 /// Who does something on this machine.
 ///
 /// Where a configuration names no principals there is no governance of people: whoever may write
@@ -253,6 +314,7 @@ mod tests {
                 issued_at: at("2026-01-01T00:00:00Z"),
                 expires_at: at("2027-01-01T00:00:00Z"),
             }),
+            may_grant: None,
         }
     }
 
@@ -299,6 +361,43 @@ mod tests {
                 Ok(())
             );
         }
+    }
+
+    #[test]
+    fn nobody_grants_beyond_what_they_may() {
+        let may = |may_grant: Option<&[&str]>, grants: &[&str]| {
+            let mut ann = principal(&[Role::Manager], 80);
+            ann.may_grant = may_grant.map(|it| it.iter().map(|it| (*it).into()).collect());
+            let principals = [ann];
+            authorize_grants(&principals, "ann1", grants.iter().copied())
+        };
+        assert_eq!(may(None, &["*:*"]), Ok(()));
+        let inventory: &[&str] = &["inventory.*:*", "orders:write"];
+        for grants in [
+            &["inventory.items:read"][..],
+            &["inventory.*:*", "inventory.a.*:read"],
+            // What an action implies is granted with it.
+            &["orders:read"],
+            &[],
+        ] {
+            assert_eq!(may(Some(inventory), grants), Ok(()), "{grants:?}");
+        }
+        for grants in [
+            &["inventory:read"][..],
+            &["inventory.items:read", "*:read"],
+            &["orders:*"],
+            &["invoices:read"],
+        ] {
+            let refused = may(Some(inventory), grants);
+            assert!(
+                matches!(refused, Err(Unauthorized::Grant { .. })),
+                "{grants:?}"
+            );
+        }
+        assert!(may(Some(&[]), &["inventory:read"]).is_err());
+        assert_eq!(authorize_grants(&[], "bob", ["*:*"]), Ok(()));
+        let stranger = authorize_grants(&[principal(&[Role::Manager], 80)], "bob", ["a:b"]);
+        assert_eq!(stranger, Err(Unauthorized::Stranger("bob".to_owned())));
     }
 
     #[test]

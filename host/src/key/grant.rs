@@ -48,6 +48,21 @@ pub fn covers(wider: &str, narrower: &str) -> bool {
             || implies(wide_action, narrow_action))
 }
 
+/// Whether a grant names an exact scope by its text alone, without what one action implies for
+/// another: what a wildcard stands for when it is written out.
+#[must_use]
+pub fn names(grant: &str, scope: &str) -> bool {
+    let (Some((wide, wide_action)), Some((resource, action))) =
+        (grant.split_once(':'), scope.split_once(':'))
+    else {
+        return false;
+    };
+    is_grant(grant)
+        && is_grant(scope)
+        && covers_resource(wide, resource)
+        && (wide_action == "*" || wide_action == action)
+}
+
 fn covers_resource(wider: &str, narrower: &str) -> bool {
     if wider == "*" || wider == narrower {
         return true;

@@ -249,8 +249,9 @@ impl SqliteRegistry {
 }
 
 impl NewKey {
-    /// The record to be; not yet checked.
-    fn record(&self, id: KeyId, issued_at: Timestamp) -> KeyRecord {
+    /// The record to be, under an id; not yet checked.
+    #[must_use]
+    pub fn record(&self, id: KeyId, issued_at: Timestamp) -> KeyRecord {
         KeyRecord {
             id,
             version: 1,

@@ -4,13 +4,13 @@ use clap::{ArgGroup, Args};
 
 use super::super::{Failure, Status, print};
 use super::keeper::{Intent, Keeper};
-use super::{OneKey, Reasoned, after, duration_ms, time};
+use super::{OneKey, Reasoned, after, before, duration_ms, preflight, time};
 use crate::address::Network;
 use crate::config::Config;
+use crate::governance::preflight::Checks;
 use crate::governance::principal::Action;
 use crate::key::KeyId;
 use crate::key::edit::Edit;
-use crate::key::grant::are_covered;
 use crate::registry::sqlite::Changed;
 use crate::timestamp::Timestamp;
 
@@ -26,6 +26,9 @@ pub(in crate::cli) struct ShortenArgs {
     /// When it ends, counted from now: 30m, 12h, 7d, or 0
     #[arg(long = "in", id = "in_", value_name = "DURATION", value_parser = duration_ms)]
     in_ms: Option<u64>,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -37,26 +40,6 @@ Example:
 
 The end of a key is locked: it moves earlier, never later. An attempt at a longer life is refused
 and stands in the key's history; for a longer life issue another key.";
-
-/// Arguments of `keyward key scopes`.
-#[derive(Args, Debug)]
-pub(in crate::cli) struct ScopesArgs {
-    #[command(flatten)]
-    key: OneKey,
-    /// What it may do from here on, and nothing else: `resource:action`; may be given more than
-    /// once
-    #[arg(long = "set", required = true, value_name = "SCOPE")]
-    scopes: Vec<String>,
-    /// Why, for the key's history
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
-}
-
-pub(in crate::cli) const SCOPES_EXAMPLES: &str = "\
-Example:
-  keyward key scopes k7Qp2mXw9LaR --set inventory:read --reason 'it never writes'
-
-Granting less needs an operator, granting anything more a manager.";
 
 /// Arguments of `keyward key networks`.
 #[derive(Args, Debug)]
@@ -74,10 +57,28 @@ pub(in crate::cli) struct NetworksArgs {
     /// With an empty allow list
     #[arg(long)]
     nowhere: bool,
+    /// How far back to look for requests that would be refused: 12h, 30d
+    #[arg(long, value_name = "DURATION", value_parser = duration_ms, default_value = "30d")]
+    over: u64,
+    /// Save it although requests that were allowed would be refused
+    #[arg(long)]
+    accept_breakage: bool,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
+
+pub(in crate::cli) const NETWORKS_EXAMPLES: &str = "\
+Examples:
+  keyward key networks k7Qp2mXw9LaR --allow 203.0.113.0/24 --dry-run     who would be refused
+  keyward key networks k7Qp2mXw9LaR --allow 203.0.113.0/24 --over 90d
+  keyward key networks k7Qp2mXw9LaR --nowhere --accept-breakage
+
+The requests that the log has allowed are evaluated again with the new list. Where some would be
+refused, or that cannot be told, nothing is saved without --accept-breakage.";
 
 pub(super) fn suspend(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
     edit(
@@ -110,15 +111,22 @@ pub(super) fn mask(config: &Config, args: &Reasoned, on: bool) -> Result<Status,
 
 pub(super) fn shorten(config: &Config, args: &ShortenArgs) -> Result<Status, Failure> {
     let id = args.key.id()?;
-    let mut keeper = Keeper::begin(config, intent(id, Action::Restrict))?;
+    let mut keeper = begin(config, args.dry_run, intent(id, Action::Restrict))?;
+    let record = keeper.key(&id)?;
     let end = args
         .expires_at
         .unwrap_or_else(|| after(keeper.now, args.in_ms.unwrap_or(0)));
-    make(
-        &mut keeper,
-        id,
-        (&Edit::Shorten(end), args.reason.as_deref()),
-    )
+    let edit = Edit::Shorten(end);
+    let mut checks = Checks::default();
+    preflight::authority(config, (&[Action::Restrict], keeper.now), [], &mut checks);
+    // What is later than the end that is locked is refused by the registry, which tells of it.
+    if args.dry_run || record.expires_at.is_none_or(|locked| end <= locked) {
+        checks.shortening(&record, (keeper.now, end));
+    }
+    preflight::registry(&keeper, &record, &mut checks)?;
+    preflight::change(&keeper, (&record, &edit), &mut checks)?;
+    let reason = args.reason.as_deref();
+    finish(&mut keeper, (id, args.dry_run), (&edit, reason), &checks)
 }
 
 pub(super) fn end_grace(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
@@ -128,29 +136,21 @@ pub(super) fn end_grace(config: &Config, args: &Reasoned) -> Result<Status, Fail
     make(&mut keeper, id, (&edit, args.reason.as_deref()))
 }
 
-pub(super) fn scopes(config: &Config, args: &ScopesArgs) -> Result<Status, Failure> {
-    let id = args.key.id()?;
-    let mut keeper = Keeper::begin(config, intent(id, Action::Restrict))?;
-    let record = keeper.registry.get(&id)?;
-    let is_wider = record.is_some_and(|record| {
-        let new = args.scopes.iter().map(String::as_str);
-        !are_covered(new, &record.scopes)
-    });
-    if is_wider {
-        keeper.authorize(intent(id, Action::Widen))?;
-    }
-    let edit = Edit::Scopes(args.scopes.clone());
-    make(&mut keeper, id, (&edit, args.reason.as_deref()))
-}
-
 pub(super) fn networks(config: &Config, args: &NetworksArgs) -> Result<Status, Failure> {
-    let networks = (!args.anywhere).then(|| args.networks.clone());
-    let edit_ = Edit::Networks(networks);
-    edit(
-        config,
-        (args.key.id()?, Action::Restrict),
-        (&edit_, args.reason.as_deref()),
-    )
+    let id = args.key.id()?;
+    let mut keeper = begin(config, args.dry_run, intent(id, Action::Restrict))?;
+    let record = keeper.key(&id)?;
+    let edit = Edit::Networks((!args.anywhere).then(|| args.networks.clone()));
+    let mut checks = Checks::default();
+    preflight::authority(config, (&[Action::Restrict], keeper.now), [], &mut checks);
+    checks.expiry_of(&record, config.governance.max_lifetime_days);
+    let from = before(keeper.now, args.over);
+    let accepted = (&edit, args.accept_breakage);
+    preflight::replayed(config, (&record, from), accepted, &mut checks)?;
+    preflight::registry(&keeper, &record, &mut checks)?;
+    preflight::change(&keeper, (&record, &edit), &mut checks)?;
+    let reason = args.reason.as_deref();
+    finish(&mut keeper, (id, args.dry_run), (&edit, reason), &checks)
 }
 
 const fn intent(id: KeyId, action: Action) -> Intent {
@@ -158,6 +158,33 @@ const fn intent(id: KeyId, action: Action) -> Intent {
         action,
         key: Some(id),
     }
+}
+
+/// Begins a change, or a look at what it would be.
+pub(super) fn begin(
+    config: &Config,
+    is_dry_run: bool,
+    intent: Intent,
+) -> Result<Keeper<'_>, Failure> {
+    if is_dry_run {
+        Keeper::look(config)
+    } else {
+        Keeper::begin(config, intent)
+    }
+}
+
+/// Prints what the checks found, or goes by it and makes the change.
+pub(super) fn finish(
+    keeper: &mut Keeper<'_>,
+    (id, is_dry_run): (KeyId, bool),
+    change: (&Edit, Option<&str>),
+    checks: &Checks,
+) -> Result<Status, Failure> {
+    if is_dry_run {
+        return preflight::report(checks);
+    }
+    preflight::proceed(keeper, Some(id), checks)?;
+    make(keeper, id, change)
 }
 
 fn edit(

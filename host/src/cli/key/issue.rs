@@ -8,15 +8,17 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use super::super::output::clip;
 use super::super::{Failure, Status, open, print, say};
-use super::keeper::{Intent, Keeper};
-use super::read::not_compliant;
-use super::{DAY_MS, after, time};
+use super::keeper::{Intent, Keeper, database};
+use super::{DAY_MS, after, preflight, time};
 use crate::address::Network;
-use crate::config::Config;
+use crate::clock;
+use crate::config::{Config, RegistrySource};
 use crate::credential::random::operating_system;
+use crate::governance::preflight::{CHANGE, Checks};
 use crate::governance::principal::Action;
-use crate::key::{Environment, KeyRecord};
-use crate::registry::sqlite::NewKey;
+use crate::key::json::KeyFile;
+use crate::key::{Environment, KeyId};
+use crate::registry::sqlite::{NewKey, SqliteRegistry};
 use crate::timestamp::Timestamp;
 
 /// Arguments of `keyward key issue`.
@@ -26,9 +28,13 @@ pub(in crate::cli) struct IssueArgs {
     /// Who answers for the key
     #[arg(long)]
     owner: String,
-    /// What it may do: `resource:action`; may be given more than once
+    /// What it may do: `resource:action`; may be given more than once. A wildcard becomes the
+    /// scopes that it stands for now
     #[arg(long = "scope", required = true, value_name = "SCOPE")]
     scopes: Vec<String>,
+    /// Grant wildcards as they are: they also cover scopes that come later
+    #[arg(long)]
+    keep_wildcard: bool,
     /// When it ends, in RFC 3339
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires_at: Option<Timestamp>,
@@ -53,6 +59,9 @@ pub(in crate::cli) struct IssueArgs {
     /// The environment that its credential names
     #[arg(long, value_enum, default_value = "live")]
     environment: EnvironmentArg,
+    /// Check everything, and issue nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -68,9 +77,13 @@ enum EnvironmentArg {
 }
 
 pub(in crate::cli) const EXAMPLES: &str = "\
-Example:
+Examples:
   keyward key issue --owner inventory-sync --scope inventory:read --expires-in-days 90 \\
-    --allow-network 203.0.113.0/24 --label connector=quickbooks";
+    --allow-network 203.0.113.0/24 --label connector=quickbooks
+  keyward key issue --owner reports --scope '*:read' --expires-in-days 30 --dry-run
+
+Which scopes there are, the routes and `scopes` in [governance] say. A wildcard is written out as
+those that it stands for, and does not cover what comes later, unless with --keep-wildcard.";
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write `name=value`")?;
@@ -83,33 +96,24 @@ pub(super) fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure
         action: Action::Issue,
         key: None,
     };
+    let mut checks = Checks::default();
+    if args.dry_run {
+        if let RegistrySource::Database(path) = &config.registry.source
+            && !path.exists()
+        {
+            // It will be made.
+        } else {
+            database(config, SqliteRegistry::open_existing)?;
+        }
+        new_key(config, args, clock::now(), &mut checks)?;
+        return preflight::report(&checks);
+    }
     let mut keeper = Keeper::begin(config, intent)?;
-    let now = keeper.now;
-    let in_days = |days: u32| after(now, u64::from(days).saturating_mul(DAY_MS));
-    let end = args.expires_in_days.map(in_days);
-    let new = NewKey {
-        owner: args.owner.clone(),
-        environment: match args.environment {
-            EnvironmentArg::Live => Environment::Live,
-            EnvironmentArg::Test => Environment::Test,
-        },
-        scopes: args.scopes.clone(),
-        expires_at: args.expires_at.or(end).ok_or_else(|| {
-            Failure::usage(anyhow!(
-                "a key needs an end; give --expires-at or --expires-in-days"
-            ))
-        })?,
-        not_before: args.not_before,
-        rotate_by: args.rotate_by,
-        allowed_networks: (!args.networks.is_empty()).then(|| args.networks.clone()),
-        read_only: args.read_only,
-        labels: args.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
-    };
-    check_lifetime(config, (now, new.expires_at))?;
+    let new = new_key(config, args, keeper.now, &mut checks)?;
+    preflight::proceed(&mut keeper, None, &checks)?;
     let (record, secret) = keeper.change(args.reason.as_deref(), |registry, by| {
         registry.issue(&new, by, &mut operating_system())
     })?;
-    warn_of(config, &record, now);
     let (id, owner) = (record.id, clip(&record.owner, 80));
     say(format_args!(
         "key {id} of {owner}; the credential below is shown this once and cannot be recovered"
@@ -121,30 +125,43 @@ pub(super) fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure
     })
 }
 
-/// Says what the policies will hold against a key that was just issued. A configuration whose
-/// policies do not load is for `check` to complain about.
-fn warn_of(config: &Config, record: &KeyRecord, now: Timestamp) {
-    let Ok(engine) = open::engine() else { return };
-    let Ok(policies) = open::policies(&config.policies, &engine) else {
-        return;
+/// What to issue, and what is to be said of it.
+fn new_key(
+    config: &Config,
+    args: &IssueArgs,
+    now: Timestamp,
+    checks: &mut Checks,
+) -> Result<NewKey, Failure> {
+    let in_days = |days: u32| after(now, u64::from(days).saturating_mul(DAY_MS));
+    let end = args.expires_in_days.map(in_days);
+    let grants = preflight::grants(config, (&args.scopes, args.keep_wildcard), &[], checks);
+    let new = NewKey {
+        owner: args.owner.clone(),
+        environment: match args.environment {
+            EnvironmentArg::Live => Environment::Live,
+            EnvironmentArg::Test => Environment::Test,
+        },
+        scopes: grants.unwrap_or_else(|| args.scopes.clone()),
+        expires_at: args.expires_at.or(end).ok_or_else(|| {
+            Failure::usage(anyhow!(
+                "a key needs an end; give --expires-at or --expires-in-days"
+            ))
+        })?,
+        not_before: args.not_before,
+        rotate_by: args.rotate_by,
+        allowed_networks: (!args.networks.is_empty()).then(|| args.networks.clone()),
+        read_only: args.read_only,
+        labels: args.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
     };
-    for reason in not_compliant(&policies, record.clone(), now) {
-        say(format_args!(
-            "warning: the policies will refuse this key with {reason}"
-        ));
-    }
-}
-
-/// Nobody issues a longer life than the organisation allows.
-fn check_lifetime(config: &Config, (now, end): (Timestamp, Timestamp)) -> Result<(), Failure> {
-    let days = config.governance.max_lifetime_days;
-    let latest = after(now, days.saturating_mul(DAY_MS));
-    if end > latest {
-        return Err(Failure::usage(anyhow!(
-            "a key lives at most {days} days ([governance] max_lifetime_days), so until {latest}"
-        )));
-    }
-    Ok(())
+    let scopes = new.scopes.iter().map(String::as_str);
+    preflight::authority(config, (&[Action::Issue], now), scopes, checks);
+    checks.expiry((now, new.expires_at), config.governance.max_lifetime_days);
+    let id: KeyId = "000000000000".parse().map_err(Failure::usage)?;
+    let record = new.record(id, now);
+    preflight::policies(config, (&record, now), checks);
+    let checked = KeyFile::new(&record, None).check(open::key_options(&config.registry));
+    checks.add_result(CHANGE, checked.map(|_| "a new key"));
+    Ok(new)
 }
 
 /// What no single argument shows.
@@ -176,6 +193,12 @@ pub(super) fn import(config: &Config, file: &Path) -> Result<Status, Failure> {
         key: None,
     };
     let mut keeper = Keeper::begin(config, intent)?;
+    let mut checks = Checks::default();
+    let scopes = keys.iter().flat_map(|key| key.record().scopes.iter());
+    let scopes: BTreeSet<&str> = scopes.map(|it| &**it).collect();
+    let now = keeper.now;
+    preflight::authority(config, (&[Action::Issue], now), scopes, &mut checks);
+    preflight::proceed(&mut keeper, None, &checks)?;
     let count = keeper.change(None, |registry, by| registry.import(keys, by))?;
     print(&format!("imported {count} keys\n"))
 }

@@ -10,8 +10,9 @@ use crate::clock;
 use crate::config::{Config, RegistrySource};
 use crate::governance::principal::{Action, authorize};
 use crate::governance::recorded::record;
-use crate::key::KeyId;
+use crate::key::event::REASON_MAX_BYTES;
 use crate::key::json::KeyOptions;
+use crate::key::{KeyId, KeyRecord};
 use crate::log::{Log, LogError};
 use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
 use crate::timestamp::Timestamp;
@@ -89,18 +90,32 @@ impl<'a> Keeper<'a> {
             }
             Err(refused) => {
                 self.actor = user;
-                let reason = refused.to_string();
-                let by = By {
-                    at: self.now,
-                    actor: Some(&self.actor),
-                    reason: Some(&reason),
-                };
-                let noted = self.registry.note_refusal(intent.key, by);
-                noted.map_err(|error| registry_failed(self.config, error))?;
-                // The log takes it with the next change; a refusal does not wait for it.
+                self.note_refusal(intent.key, &refused.to_string())?;
                 Err(Failure::usage(refused))
             }
         }
+    }
+
+    /// A key.
+    pub(super) fn key(&self, id: &KeyId) -> Result<KeyRecord, Failure> {
+        let found = self.registry.get(id);
+        found
+            .and_then(|record| record.ok_or(SqliteError::NoKey(*id)))
+            .map_err(|error| registry_failed(self.config, error))
+    }
+
+    /// Makes an event of an attempt that is refused. The log takes it with the next change; a
+    /// refusal does not wait for it.
+    pub(super) fn note_refusal(&mut self, key: Option<KeyId>, why: &str) -> Result<(), Failure> {
+        let why = why.get(..why.floor_char_boundary(REASON_MAX_BYTES));
+        let by = By {
+            at: self.now,
+            actor: Some(&self.actor),
+            reason: why,
+        };
+        let noted = self.registry.note_refusal(key, by);
+        noted.map_err(|error| registry_failed(self.config, error))?;
+        Ok(())
     }
 
     /// Makes a change, and tells the log of it.
@@ -167,7 +182,7 @@ const fn is_restriction(action: Action) -> bool {
 }
 
 /// The operating system's user.
-fn os_user() -> String {
+pub(super) fn os_user() -> String {
     let uid = Uid::current();
     let user = User::from_uid(uid).ok().flatten();
     user.map_or_else(|| format!("uid-{uid}"), |user| user.name)

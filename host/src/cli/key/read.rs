@@ -114,7 +114,8 @@ pub(super) fn not_compliant(
         .collect()
 }
 
-pub(super) fn show(config: &Config, id: KeyId) -> Result<Status, Failure> {
+/// A key of the configuration.
+pub(super) fn find(config: &Config, id: KeyId) -> Result<KeyRecord, Failure> {
     let mut found = None;
     if let RegistrySource::Database(_) = config.registry.source {
         let registry = database(config, SqliteRegistry::open_existing)?;
@@ -126,7 +127,11 @@ pub(super) fn show(config: &Config, id: KeyId) -> Result<Status, Failure> {
     {
         found = Some(KeyRecord::clone(entry.record()));
     }
-    let record = found.ok_or_else(|| Failure::usage(anyhow!("the registry has no key `{id}`")))?;
+    found.ok_or_else(|| Failure::usage(anyhow!("the registry has no key `{id}`")))
+}
+
+pub(super) fn show(config: &Config, id: KeyId) -> Result<Status, Failure> {
+    let record = find(config, id)?;
     let digest = record.digest();
     let value: serde_json::Value =
         serde_json::from_str(&record.to_canonical_json()).map_err(Failure::storage)?;

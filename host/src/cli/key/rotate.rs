@@ -5,11 +5,13 @@ use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::super::{Failure, Status, print, say};
+use super::change::begin;
 use super::keeper::{Intent, Keeper};
-use super::{DAY_MS, OneKey, after, duration_ms};
+use super::{DAY_MS, OneKey, after, duration_ms, preflight};
 use crate::config::Config;
 use crate::credential::random::operating_system;
 use crate::decision::Permission;
+use crate::governance::preflight::{CHANGE, Checks, Verdict};
 use crate::governance::principal::Action;
 use crate::key::rotation::{GRACE_MAX_DAYS, Rotation};
 use crate::key::state::State;
@@ -34,6 +36,9 @@ pub(in crate::cli) struct RotateArgs {
     /// End the grace period of an earlier rotation that is still open (a manager)
     #[arg(long, conflicts_with = "due")]
     force: bool,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for the keys' histories
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -43,6 +48,7 @@ pub(in crate::cli) const EXAMPLES: &str = "\
 Examples:
   keyward key rotate k7Qp2mXw9LaR --grace 7d
   keyward key rotate k7Qp2mXw9LaR --grace 0 --reason 'found in a public repository'
+  keyward key rotate --due --dry-run                 what is due, and what stands against it
   keyward key rotate --due > new-credentials.jsonl
 
 The successor has the old key's scopes, networks, labels and length of life, at most
@@ -72,15 +78,18 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
         action: Action::Rotate,
         key: id,
     };
-    let mut keeper = Keeper::begin(config, intent)?;
+    let mut keeper = begin(config, args.dry_run, intent)?;
     let Some(id) = id else {
         return rotate_due(config, &mut keeper, (rotation, args));
     };
-    if args.force {
-        let action = Action::Force;
-        keeper.authorize(Intent { action, ..intent })?;
+    if !args.dry_run {
+        activate_if_used(config, &mut keeper, id)?;
     }
-    activate_if_used(config, &mut keeper, id)?;
+    let checks = checks(config, &keeper, id, (rotation, args.force))?;
+    if args.dry_run {
+        return preflight::report(&checks);
+    }
+    preflight::proceed(&mut keeper, Some(id), &checks)?;
     let rotated = rotate(&mut keeper, id, (rotation, args))?;
     let (old, successor) = (&rotated.old, &rotated.successor);
     if rotated.is_repeat {
@@ -102,6 +111,62 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
             "the credential could not be shown; rotate again to get another"
         ));
     })
+}
+
+/// What stands against a rotation.
+fn checks(
+    config: &Config,
+    keeper: &Keeper<'_>,
+    id: KeyId,
+    (rotation, force): (Rotation, bool),
+) -> Result<Checks, Failure> {
+    let record = keeper.key(&id)?;
+    let actions = if force {
+        &[Action::Rotate, Action::Force][..]
+    } else {
+        &[Action::Rotate]
+    };
+    let mut checks = Checks::default();
+    preflight::authority(config, (actions, keeper.now), [], &mut checks);
+    preflight::registry(keeper, &record, &mut checks)?;
+    let state = keeper.registry.state(&id, keeper.now)?;
+    let Some((state, predecessor)) = state else {
+        return Ok(checks);
+    };
+    if let Some(successor) = keeper.registry.unused_successor(&id)? {
+        if used(config, successor)? {
+            let text = format!("its successor {successor} is at work already");
+            checks.add(CHANGE, Verdict::Refused, text);
+        } else {
+            let text =
+                format!("its successor {successor}, which nobody has used, gets another secret");
+            checks.add(CHANGE, Verdict::Ok, text);
+        }
+        return Ok(checks);
+    }
+    if let Some(older) = predecessor
+        && let Some((State::Deprecated, _)) = keeper.registry.state(&older, keeper.now)?
+    {
+        if force {
+            let text = format!("the grace period of key {older} ends");
+            checks.add(CHANGE, Verdict::Warning, text);
+        } else {
+            let text = format!("key {older}, which it succeeds, is still in its grace period");
+            checks.add(CHANGE, Verdict::Refused, text);
+        }
+    }
+    match rotation.apply((&record, state), id, keeper.now) {
+        Err(error) => checks.add(CHANGE, Verdict::Refused, error.to_string()),
+        Ok((old, successor)) => {
+            let text = format!("this key ends at {}", ends(&old));
+            checks.add(CHANGE, Verdict::Ok, text);
+            let end = successor.expires_at.unwrap_or(keeper.now);
+            let most_days = config.governance.max_lifetime_days;
+            checks.expiry((keeper.now, end), most_days);
+            preflight::policies(config, (&successor, keeper.now), &mut checks);
+        }
+    }
+    Ok(checks)
 }
 
 fn rotate(
@@ -133,8 +198,20 @@ fn rotate_due(
         if !matches!(keeper.registry.state(&id, now)?, Some((State::Active, _))) {
             continue;
         }
+        if change.1.dry_run {
+            let checks = checks(config, keeper, id, (change.0, false))?;
+            print(&format!("key {id}\n"))?;
+            if preflight::report(&checks)? == Status::DidNotHold {
+                status = Status::DidNotHold;
+            }
+            continue;
+        }
         activate_if_used(config, keeper, id)?;
-        match rotate(keeper, id, change) {
+        let checks = checks(config, keeper, id, (change.0, false))?;
+        say(format_args!("key {id}"));
+        let rotated =
+            preflight::proceed(keeper, Some(id), &checks).and_then(|()| rotate(keeper, id, change));
+        match rotated {
             Ok(rotated) => {
                 let line = json!({
                     "key": id,
@@ -166,24 +243,27 @@ fn activate_if_used(config: &Config, keeper: &mut Keeper<'_>, id: KeyId) -> Resu
     let Some(successor) = keeper.registry.unused_successor(&id)? else {
         return Ok(());
     };
-    let folder = &config.log.path;
-    // A log that is not there has seen nobody.
-    let Ok(reader) = LogReader::open(folder) else {
-        return Ok(());
-    };
-    let mut is_used = false;
-    for entry in reader.entries() {
-        let (_, bytes) = entry.map_err(Failure::storage)?;
-        if let Ok(Entry::Decision(decision)) = Entry::decode(&bytes) {
-            is_used |= decision.key == Some(successor) && decision.permission == Permission::Allow;
-        }
-    }
-    if is_used {
+    if used(config, successor)? {
         let edit = crate::key::edit::Edit::Activate;
         let reason = Some("the log has it at work");
         keeper.change(reason, |registry, by| registry.edit(successor, &edit, by))?;
     }
     Ok(())
+}
+
+/// Whether the log has a key at work.
+fn used(config: &Config, key: KeyId) -> Result<bool, Failure> {
+    let Ok(reader) = LogReader::open(&config.log.path) else {
+        return Ok(false); // A log that is not there has seen nobody.
+    };
+    let mut is_used = false;
+    for entry in reader.entries() {
+        let (_, bytes) = entry.map_err(Failure::storage)?;
+        if let Ok(Entry::Decision(decision)) = Entry::decode(&bytes) {
+            is_used |= decision.key == Some(key) && decision.permission == Permission::Allow;
+        }
+    }
+    Ok(is_used)
 }
 
 fn ends(record: &KeyRecord) -> String {
