@@ -4,6 +4,7 @@ pub mod explain;
 pub mod prove;
 pub mod replay;
 mod sets;
+pub mod uses;
 pub mod verify;
 
 pub use sets::{AuditError, find_decision};

@@ -1,6 +1,7 @@
 //! `[governance]` and `[[principal]]`: what holds for all keys, and who keeps them.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::problem::{ConfigError, Problems};
@@ -15,8 +16,11 @@ pub const LIFETIME_DEFAULT_DAYS: u64 = 90;
 /// The longest life that `[governance]` can allow, in days.
 pub const LIFETIME_MAX_DAYS: u64 = 36_500;
 
+/// Where the governance key is unless `[governance]` names it otherwise: beside the log's key.
+pub const KEY_FILE: &str = "governance.key";
+
 /// `[governance]`: what holds for all keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GovernanceConfig {
     /// The longest life of a key that is issued or succeeds another, in days: 1 to
     /// [`LIFETIME_MAX_DAYS`], by default [`LIFETIME_DEFAULT_DAYS`].
@@ -24,6 +28,8 @@ pub struct GovernanceConfig {
     /// How long an order to revoke a key can be confirmed, in hours: 1 to [`ORDER_MAX_HOURS`], by
     /// default [`ORDER_DEFAULT_HOURS`].
     pub order_hours: u64,
+    /// The file with the key that signs as governance; `None`: [`KEY_FILE`] beside the log's key.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for GovernanceConfig {
@@ -31,11 +37,16 @@ impl Default for GovernanceConfig {
         Self {
             max_lifetime_days: LIFETIME_DEFAULT_DAYS,
             order_hours: ORDER_DEFAULT_HOURS,
+            key: None,
         }
     }
 }
 
-pub(super) fn read(mut section: Section<'_, '_>, problems: &mut Problems) -> GovernanceConfig {
+pub(super) fn read(
+    mut section: Section<'_, '_>,
+    file: &Path,
+    problems: &mut Problems,
+) -> GovernanceConfig {
     const LIFETIME: Bounds = Bounds {
         key: "max_lifetime_days",
         least: 1,
@@ -49,6 +60,9 @@ pub(super) fn read(mut section: Section<'_, '_>, problems: &mut Problems) -> Gov
     let governance = GovernanceConfig {
         max_lifetime_days: section.number(LIFETIME, LIFETIME_DEFAULT_DAYS, problems),
         order_hours: section.number(ORDER, ORDER_DEFAULT_HOURS, problems),
+        key: section
+            .text("key", problems)
+            .map(|key| super::beside(file, key.value)),
     };
     section.finish(problems);
     governance

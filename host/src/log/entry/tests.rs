@@ -137,6 +137,9 @@ fn entry() -> impl Strategy<Value = Entry> {
                 policy,
             })
         });
+    let cose = vec(any::<u8>(), 1..40);
+    let revocation =
+        (instant(), cose).prop_map(|(time, cose)| Entry::Revocation(Revocation { time, cose }));
     prop_oneof![
         1 => boot,
         1 => coalesced,
@@ -146,6 +149,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => recovery,
         1 => reload,
         1 => retention,
+        1 => revocation,
         6 => decision,
     ]
 }

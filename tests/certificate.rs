@@ -1,0 +1,460 @@
+//! Revocation certificates and the statement that nothing was allowed: with the real command, as an
+//! operator issues them and as a stranger checks them.
+
+use std::fs;
+use std::path::Path;
+
+use keyward::digest::Digest;
+use keyward::governance::certificate::{RevocationClaims, check};
+use keyward::governance::parse_governance_keys;
+use keyward::governance::statement::Statement;
+use keyward::log::{CHECKPOINT_FILE, Entry, LogReader};
+use keyward::tlog::checkpoint::SignedCheckpoint;
+use keyward::tlog::key::{KeyType, Signer};
+use keyward::tlog::policy::Policy;
+use keyward::tlog::proof::Proof;
+use serde_json::Value;
+
+use crate::util::{Folder, Ran, copy, root, text};
+
+const CERTIFICATE: &str = "k.tlog-proof";
+const STATEMENT: &str = "k.no-allow";
+
+/// A quick start with a registry, a signed log, and a governance key.
+struct Kept {
+    folder: Folder,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let folder = Folder::quickstart_with_database();
+        folder.run(&["log", "init"]).exit(0);
+        folder.run(&["key", "import", "keys.jsonl"]).exit(0);
+        folder.run(&["cert", "init"]).exit(0);
+        Self { folder }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.folder.run(args)
+    }
+
+    /// Decides the requests of the quick start.
+    fn evaluate(&self) {
+        let evaluate = ["evaluate", "--format", "json", "requests.jsonl"];
+        self.run(&evaluate);
+    }
+
+    /// The decisions of the log with a key.
+    fn decisions(&self, key: &str) -> Vec<Value> {
+        let entries = self.run(&["log", "cat"]).exit(0).json();
+        let of_key = |it: &Value| it["type"] == "decision" && it["key"] == key;
+        entries.into_iter().filter(of_key).collect()
+    }
+
+    /// A key with which something is allowed.
+    fn used_key(&self) -> String {
+        let entries = self.run(&["log", "cat"]).exit(0).json();
+        let allowed = entries.iter().find(|it| it["effect"] == "allow");
+        allowed.unwrap()["key"].as_str().unwrap().to_owned()
+    }
+
+    fn revoke(&self, key: &str) {
+        let revoke = ["key", "revoke", key, "--reason", "it leaked", "--emergency"];
+        self.run(&revoke).exit(0);
+    }
+
+    fn certify(&self, key: &str) -> Ran {
+        self.run(&["cert", "revocation", key, "--out", CERTIFICATE])
+    }
+
+    /// What is left when only the files that a stranger needs are there.
+    fn handed_over(&self, file: &str) -> Folder {
+        let other = Folder::new();
+        for name in [file, "log.policy", "governance.pub"] {
+            fs::copy(self.folder.file(name), other.file(name)).unwrap();
+        }
+        other
+    }
+}
+
+fn check_there(folder: &Folder, file: &str) -> Ran {
+    let (policy, key) = ("log.policy", "governance.pub");
+    folder.run(&["cert", "check", file, "--policy", policy, "--key", key])
+}
+
+#[test]
+fn a_revocation_is_certified_and_checked_offline() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    let early = kept.certify(&key).exit(2);
+    assert!(early.err.contains("is active, and only a revoked key"), "{early:?}");
+    kept.revoke(&key);
+    kept.evaluate();
+    kept.certify(&key).exit(0);
+
+    let decisions = kept.decisions(&key);
+    let allowed = decisions.iter().rfind(|it| it["effect"] == "allow").unwrap();
+    let entries = kept.run(&["log", "cat"]).exit(0).json();
+    let event = entries.iter().find(|it| it["kind"] == "revoked-in-emergency");
+    let event = event.unwrap()["index"].as_u64().unwrap();
+    let denied = decisions.iter().find(|it| it["index"].as_u64().unwrap() > event);
+    let denied = denied.unwrap();
+    assert_eq!(denied["reason"], "key.revoked");
+
+    let other = kept.handed_over(CERTIFICATE);
+    let checked = check_there(&other, CERTIFICATE).exit(0);
+    for line in [
+        format!("key {key} was revoked at "),
+        "  reason         it leaked\n".to_owned(),
+        "  order          none: in an emergency\n".to_owned(),
+        format!("  revoked in     entry {event}\n"),
+        format!("  last allowed   entry {} at ", allowed["index"]),
+        format!("  first denied   entry {} at ", denied["index"]),
+        "  by             keyward.example/quickstart/governance (Ed25519, key ".to_owned(),
+        "  signed    keyward.example/quickstart (ML-DSA-44, key ".to_owned(),
+    ] {
+        assert!(checked.out.contains(&line), "{line}\n{checked:?}");
+    }
+    assert_eq!(checked.err, "");
+
+    // The leaf hash that it names is the one of the last allowed entry, as its own proof has it.
+    let index = allowed["index"].to_string();
+    kept.run(&["log", "prove", &index, "--out", "allowed.tlog-proof"]).exit(0);
+    let proof = Proof::parse(kept.folder.read("allowed.tlog-proof").as_bytes()).unwrap();
+    let leaf = keyward::tlog::merkle::leaf_hash(proof.extra());
+    assert!(checked.out.contains(&format!("leaf {leaf}")), "{checked:?}");
+
+    // It is an entry like all others: shown, replayed past, verified, and proved by any tool.
+    let shown = kept.run(&["log", "cat"]).exit(0).json();
+    let entry = shown.last().unwrap();
+    assert_eq!((&entry["type"], &entry["claims"]["key"]), (&"revocation".into(), &key.as_str().into()));
+    kept.run(&["log", "verify"]).exit(0);
+    kept.run(&["replay"]).exit(0);
+    other.run(&["log", "check-proof", CERTIFICATE, "--policy", "log.policy"]).exit(0);
+}
+
+#[test]
+fn a_revocation_is_certified_once() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    kept.revoke(&key);
+    kept.certify(&key).exit(0);
+    let first = proof(&kept.folder);
+    kept.evaluate();
+    let again = kept.certify(&key).exit(0);
+    assert!(again.err.contains("certified before, as entry "), "{again:?}");
+    let second = proof(&kept.folder);
+    assert_eq!((first.index(), first.extra()), (second.index(), second.extra()));
+    assert_ne!(first.checkpoint(), second.checkpoint());
+    check_there(&kept.folder, CERTIFICATE).exit(0);
+    // Another governance key has not said so yet.
+    for name in ["governance.key", "governance.pub"] {
+        fs::remove_file(kept.folder.file(name)).unwrap();
+    }
+    kept.run(&["cert", "init"]).exit(0);
+    check_there(&kept.folder, CERTIFICATE).exit(1);
+    kept.certify(&key).exit(0);
+    assert!(proof(&kept.folder).index() > first.index());
+    check_there(&kept.folder, CERTIFICATE).exit(0);
+}
+
+fn proof(folder: &Folder) -> Proof {
+    Proof::parse(folder.read(CERTIFICATE).as_bytes()).unwrap()
+}
+
+#[test]
+fn each_link_that_breaks_is_named() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    kept.revoke(&key);
+    kept.certify(&key).exit(0);
+    let other = kept.handed_over(CERTIFICATE);
+    let good = other.read(CERTIFICATE);
+    let refused = |what: &str, says: &str| {
+        let ran = check_there(&other, CERTIFICATE).exit(1);
+        assert!(ran.err.contains(says), "{what}: {ran:?}");
+        assert_eq!(ran.out, "", "{what}");
+    };
+    // Another log's policy, another governance key.
+    let strangers = Kept::new();
+    let [policy, public] = ["log.policy", "governance.pub"].map(|name| other.read(name));
+    other.write("log.policy", strangers.folder.read("log.policy"));
+    refused("policy", "no log of the policy has signed the checkpoint");
+    other.write("log.policy", &policy);
+    other.write("governance.pub", strangers.folder.read("governance.pub"));
+    refused("governance", "which is not a governance key that you trust");
+    other.write("governance.pub", &public);
+    // A quorum that has not cosigned.
+    let witness = Signer::from_seed(KeyType::Ed25519Cosignature, "w", &[9; 32]).unwrap();
+    let asks = format!("witness w {}\nquorum w\n", witness.verifier());
+    other.write("log.policy", policy.replace("quorum none\n", &asks));
+    refused("witness", "are not the quorum");
+    other.write("log.policy", &policy);
+    // The file itself: another index, another entry, a checkpoint that was changed, no proof.
+    let index = proof(&other).index();
+    other.write(CERTIFICATE, good.replace(&format!("index {index}"), "index 0"));
+    refused("index", "the checkpoint does not include the entry");
+    kept.run(&["log", "prove", "0", "--out", "0.tlog-proof"]).exit(0);
+    other.write(CERTIFICATE, kept.folder.read("0.tlog-proof"));
+    refused("entry", "entry 0 of the log is not the revocation of a key");
+    let size = proof(&kept.folder).checkpoint().checkpoint().head().size;
+    other.write(CERTIFICATE, good.replace(&format!("\n{size}\n"), &format!("\n{}\n", size + 1)));
+    refused("checkpoint", "is wrong");
+    other.write(CERTIFICATE, "certificate");
+    refused("no proof", "the log's proof does not hold");
+    other.write(CERTIFICATE, &good);
+    check_there(&other, CERTIFICATE).exit(0);
+    // A file that is not there, and one of public keys that is none.
+    check_there(&other, "absent").exit(2);
+    other.write("governance.pub", "# none\n");
+    check_there(&other, CERTIFICATE).exit(2);
+}
+
+#[test]
+fn who_may_not_certify_does_not() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    kept.revoke(&key);
+    let toml = kept.folder.read("keyward.toml");
+    let user = kept.run(&["key", "history", &key]).exit(0).json();
+    let user = user.last().unwrap()["actor"].as_str().unwrap().to_owned();
+    let principal = |role: &str, score: u8| {
+        let certification = format!(
+            "[principal.certification]\ncourse = \"keys\"\nscore_percent = {score}\n\
+             issued_at = \"2020-01-01T00:00:00Z\"\nexpires_at = \"2100-01-01T00:00:00Z\"\n"
+        );
+        let principal = format!(
+            "[[principal]]\nname = \"ann\"\nos_user = \"{user}\"\nroles = [\"{role}\"]\n"
+        );
+        kept.folder.write("keyward.toml", format!("{toml}\n{principal}{certification}"));
+    };
+    let state = ["audit", "no-allow-after", &key, "--out", STATEMENT];
+    for (role, score) in [("viewer", 80), ("operator", 80), ("manager", 69), ("auditor", 60)] {
+        principal(role, score);
+        let refused = kept.certify(&key).exit(2);
+        assert!(refused.err.contains("`ann` may not certify"), "{refused:?}");
+        let refused = kept.run(&state).exit(2);
+        assert!(refused.err.contains("`ann` may not certify"), "{refused:?}");
+        assert!(!kept.folder.file(CERTIFICATE).exists() && !kept.folder.file(STATEMENT).exists());
+    }
+    for role in ["auditor", "manager"] {
+        principal(role, 70);
+        kept.certify(&key).exit(0);
+        kept.run(&state).exit(0);
+    }
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    kept.revoke(&key);
+    let missing = kept.run(&["cert", "revocation", "AAAAAAAAAAAA"]).exit(2);
+    assert!(missing.err.contains("the registry has no key"), "{missing:?}");
+    let again = kept.run(&["cert", "init"]).exit(2);
+    assert!(again.err.contains("is there already"), "{again:?}");
+    fs::rename(kept.folder.file("governance.key"), kept.folder.file("away")).unwrap();
+    let no_key = kept.certify(&key).exit(2);
+    assert!(no_key.err.contains("keyward cert init"), "{no_key:?}");
+    // The log's own key is not governance's, whatever file it is in.
+    fs::copy(kept.folder.file("log.key"), kept.folder.file("governance.key")).unwrap();
+    let own = kept.certify(&key).exit(2);
+    assert!(own.err.contains("it has to hold one Ed25519 key"), "{own:?}");
+    let one = kept.folder.read("log.key").lines().next().unwrap().to_owned() + "\n";
+    kept.folder.write("governance.key", one);
+    let own = kept.certify(&key).exit(2);
+    assert!(own.err.contains("the governance key is the log's"), "{own:?}");
+    // The configuration may name the key otherwise.
+    let toml = kept.folder.read("keyward.toml");
+    kept.folder.write("keyward.toml", format!("{toml}\n[governance]\nkey = \"away\"\n"));
+    kept.certify(&key).exit(0);
+    check_there(&kept.folder, CERTIFICATE).exit(0);
+}
+
+/// A host is writing the log: a certificate that there is can be proved, and none can be issued.
+#[test]
+fn a_running_host_is_in_the_way_of_new_certificates_only() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    kept.revoke(&key);
+    let policy_set = keyward::log::NO_POLICY_SET;
+    let host = || {
+        let options = keyward::log::LogOptions {
+            origin: "keyward.example/quickstart".to_owned(),
+            policy_set,
+            publishing: Some(keyward::log::Publishing {
+                signers: keyward::log::read_key_file(&kept.folder.file("log.key")).unwrap(),
+                interval_ms: 1_000,
+                clock: keyward::clock::now,
+                witnesses: None,
+            }),
+            ..keyward::log::LogOptions::default()
+        };
+        let log = kept.folder.file("log");
+        keyward::log::Log::open(&log, options, keyward::clock::now()).unwrap()
+    };
+    let running = host();
+    let refused = kept.certify(&key).exit(3);
+    assert!(refused.err.contains("a host is writing the log"), "{refused:?}");
+    drop(running);
+    kept.certify(&key).exit(0);
+    let running = host();
+    kept.certify(&key).exit(0);
+    drop(running);
+}
+
+#[test]
+fn that_nothing_was_allowed_is_stated_and_checked() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    let state = ["audit", "no-allow-after", &key, "--out", STATEMENT];
+    let early = kept.run(&state).exit(2);
+    assert!(early.err.contains("has revoked key"), "{early:?}");
+    kept.revoke(&key);
+    kept.evaluate();
+    let decisions = kept.decisions(&key);
+    let stated = kept.run(&state).exit(0);
+    assert!(stated.out.contains(": nothing was allowed\n"), "{stated:?}");
+
+    // Before the revocation something was: the entries are named, and nothing is signed.
+    let allowed = decisions.iter().find(|it| it["effect"] == "allow").unwrap();
+    let from = ["audit", "no-allow-after", &key, "--from", "0", "--out", "all"];
+    let ran = kept.run(&from).exit(1);
+    assert!(ran.out.contains(&format!("  allowed: entry {} at ", allowed["index"])), "{ran:?}");
+    assert!(!kept.folder.file("all").exists());
+
+    let other = kept.handed_over(STATEMENT);
+    let checked = check_there(&other, STATEMENT).exit(0);
+    let since = decisions.iter().filter(|it| it["reason"] == "key.revoked").count();
+    assert!(since > 0);
+    let says = format!("key {key}: {since} decisions in entries ");
+    assert!(checked.out.starts_with(&says), "{checked:?}");
+    assert!(checked.out.contains("not looked up in the log"), "{checked:?}");
+
+    // With the log, which has gone on since, and a copy of what it publishes.
+    kept.evaluate();
+    copy(&kept.folder.file("log").join("tile"), &other.file("copy/tile"));
+    fs::copy(kept.folder.file("log/checkpoint"), other.file("copy/checkpoint")).unwrap();
+    let with_log = |log: &str| {
+        let check = ["cert", "check", STATEMENT, "--policy", "log.policy"];
+        other.run(&[&check[..], &["--key", "governance.pub", "--log", log]].concat())
+    };
+    let checked = with_log("copy").exit(0);
+    assert!(checked.out.contains("the log bears it out"), "{checked:?}");
+    let bundle = bundle(&other.file("copy"), decisions.last().unwrap());
+    let bytes = fs::read(&bundle).unwrap();
+    let mut changed = bytes.clone();
+    let half = changed.len() / 2;
+    changed[half] ^= 1;
+    fs::write(&bundle, changed).unwrap();
+    let refused = with_log("copy").exit(1);
+    assert!(refused.err.contains("do not lead to the root hash"), "{refused:?}");
+    fs::remove_file(&bundle).unwrap();
+    with_log("copy").exit(1);
+}
+
+/// The bundle of the checkpoint in which a decision is, of a log of fewer than 256 entries.
+fn bundle(log: &Path, decision: &Value) -> std::path::PathBuf {
+    assert!(decision["index"].as_u64().unwrap() < 256);
+    let mut widths: Vec<_> = fs::read_dir(log.join("tile/entries/000.p")).unwrap().collect();
+    widths.sort_by_key(|it| {
+        let name = it.as_ref().unwrap().file_name();
+        name.to_str().unwrap().parse::<u32>().unwrap()
+    });
+    let statement = fs::read(log.parent().unwrap().join(STATEMENT)).unwrap();
+    let size = Statement::check(
+        &statement,
+        &Policy::parse(fs::read(log.parent().unwrap().join("log.policy")).unwrap().as_slice()).unwrap(),
+        &parse_governance_keys(&fs::read_to_string(log.parent().unwrap().join("governance.pub")).unwrap()).unwrap(),
+    );
+    let size = size.unwrap().0.claims.checkpoint.checkpoint().head().size;
+    log.join(format!("tile/entries/000.p/{size}"))
+}
+
+/// A statement that governance has signed wrongly: the log tells.
+#[test]
+fn a_log_contradicts_a_statement_that_is_wrong() {
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    let (policy, keys) = trusted(&kept.folder);
+    let log = kept.folder.file("log");
+    let from = (key.parse().unwrap(), Some(0));
+    let mut uses = keyward::audit::uses::uses_after(&log, &policy, from).unwrap();
+    assert!(uses.allowed > 0);
+    let signer = keyward::log::read_key_file(&kept.folder.file("governance.key")).unwrap();
+    let now = keyward::clock::now();
+    assert!(keyward::governance::statement::NoAllowClaims::of(&uses, now).is_none());
+    uses.allowed = 0;
+    let claims = keyward::governance::statement::NoAllowClaims::of(&uses, now).unwrap();
+    let wrong = claims.sign(&signer[0]).unwrap();
+    let (statement, _) = Statement::check(&wrong, &policy, &keys).unwrap();
+    let found = statement.check_content(&log).unwrap_err().to_string();
+    assert!(found.contains("of them allowed"), "{found}");
+}
+
+fn trusted(folder: &Folder) -> (Policy, Vec<keyward::tlog::key::Verifier>) {
+    let policy = Policy::parse(folder.read("log.policy").as_bytes()).unwrap();
+    let keys = parse_governance_keys(&folder.read("governance.pub")).unwrap();
+    (policy, keys)
+}
+
+/// Both signatures of the log and a witness, with the path of a log of a billion entries and a
+/// reason of 400 bytes.
+#[test]
+fn a_certificate_has_at_most_6_kb() {
+    const MOST_BYTES: usize = 6 * 1_024;
+    const HASH_LINE_BYTES: usize = 45;
+    let kept = Kept::new();
+    kept.evaluate();
+    let key = kept.used_key();
+    let reason = "r".repeat(400);
+    let revoke = ["key", "revoke", &key, "--reason", &reason, "--emergency"];
+    kept.run(&revoke).exit(0);
+    kept.certify(&key).exit(0);
+    let proof = proof(&kept.folder);
+    let witness = Signer::from_seed(KeyType::Ed25519Cosignature, "witness.example/w1", &[9; 32]);
+    let witness = witness.unwrap();
+    let checkpoint = proof.checkpoint().checkpoint().clone();
+    let cosigned = SignedCheckpoint::sign(checkpoint, &[witness], 1_795_428_000).unwrap();
+    let cosignature = cosigned.to_string();
+    let cosignature = cosignature.lines().last().unwrap();
+    let text = format!("{proof}{cosignature}\n");
+    let hashes = 30_usize.saturating_sub(proof.hashes().len());
+    let bytes = text.len() + hashes * HASH_LINE_BYTES;
+    assert!(bytes <= MOST_BYTES, "{bytes}");
+    // The witness counts for who asks for it.
+    let policy = kept.folder.read("log.policy");
+    let vkey = cosigned.signatures()[0].name();
+    assert_eq!(vkey, "witness.example/w1");
+    let witness = Signer::from_seed(KeyType::Ed25519Cosignature, vkey, &[9; 32]).unwrap();
+    let asks = format!("witness w {}\nquorum w\n", witness.verifier());
+    kept.folder.write("log.policy", policy.replace("quorum none\n", &asks));
+    kept.folder.write(CERTIFICATE, text);
+    let checked = check_there(&kept.folder, CERTIFICATE).exit(0);
+    assert!(checked.out.contains("  witnessed w at "), "{checked:?}");
+}
+
+/// Frozen: what a second implementation can be tested with. `keyward-governance.md` says what it is.
+#[test]
+fn frozen_certificates_are_checked() {
+    let folder = Folder::new();
+    copy(&root().join("tests/golden/governance"), folder.path());
+    let certificate = fs::read(folder.file("revocation.tlog-proof")).unwrap();
+    let (policy, keys) = trusted(&folder);
+    let (certificate, _) = check(&certificate, &policy, &keys).unwrap();
+    let expected: Value = serde_json::from_str(&text("tests/golden/governance/claims.json")).unwrap();
+    let claims = &certificate.claims;
+    assert_eq!(expected["key"], claims.key.as_str());
+    assert_eq!(expected["event"], claims.event);
+    assert_eq!(expected["last_allowed"]["index"], claims.last_allowed.unwrap().index);
+    check_there(&folder, "revocation.tlog-proof").exit(0);
+    check_there(&folder, "nothing.no-allow").exit(0);
+}
