@@ -2,36 +2,57 @@
 //! operator issues them and as a stranger checks them.
 
 use std::fs;
-use std::path::Path;
 
-use keyward::digest::Digest;
 use keyward::governance::certificate::{RevocationClaims, check};
 use keyward::governance::parse_governance_keys;
 use keyward::governance::statement::Statement;
-use keyward::log::{CHECKPOINT_FILE, Entry, LogReader};
+use keyward::key::json::KeyOptions;
+use keyward::log::Entry;
+use keyward::registry::sqlite::{By, SqliteRegistry};
 use keyward::tlog::checkpoint::SignedCheckpoint;
 use keyward::tlog::key::{KeyType, Signer};
 use keyward::tlog::policy::Policy;
 use keyward::tlog::proof::Proof;
 use serde_json::Value;
 
-use crate::util::{Folder, Ran, copy, root, text};
+use crate::util::{Folder, Ran, copy, root};
 
 const CERTIFICATE: &str = "k.tlog-proof";
 const STATEMENT: &str = "k.no-allow";
 
-/// A quick start with a registry, a signed log, and a governance key.
+/// A quick start with a registry, a signed log, a governance key, and a key that is in use.
 struct Kept {
     folder: Folder,
+    key: String,
 }
 
 impl Kept {
     fn new() -> Self {
         let folder = Folder::quickstart_with_database();
         folder.run(&["log", "init"]).exit(0);
-        folder.run(&["key", "import", "keys.jsonl"]).exit(0);
         folder.run(&["cert", "init"]).exit(0);
-        Self { folder }
+        let issue = [
+            "key",
+            "issue",
+            "--owner",
+            "sync",
+            "--scope",
+            "inventory:read",
+        ];
+        let days = ["--expires-in-days", "30"];
+        let issued = folder.run(&[&issue[..], &days].concat()).exit(0);
+        let key = issued.out.split('_').nth(2).unwrap().to_owned();
+        // Without times: what is decided is decided now.
+        let request = |method: &str| {
+            format!(
+                r#"{{"key":"{key}","method":"{method}","host":"api.example.com","path":"/inventory/4"}}"#
+            )
+        };
+        let requests = [request("GET"), request("PUT"), request("GET")].join("\n");
+        folder.write("requests.jsonl", requests + "\n");
+        let kept = Self { folder, key };
+        kept.evaluate();
+        kept
     }
 
     fn run(&self, args: &[&str]) -> Ran {
@@ -49,13 +70,6 @@ impl Kept {
         let entries = self.run(&["log", "cat"]).exit(0).json();
         let of_key = |it: &Value| it["type"] == "decision" && it["key"] == key;
         entries.into_iter().filter(of_key).collect()
-    }
-
-    /// A key with which something is allowed.
-    fn used_key(&self) -> String {
-        let entries = self.run(&["log", "cat"]).exit(0).json();
-        let allowed = entries.iter().find(|it| it["effect"] == "allow");
-        allowed.unwrap()["key"].as_str().unwrap().to_owned()
     }
 
     fn revoke(&self, key: &str) {
@@ -85,20 +99,29 @@ fn check_there(folder: &Folder, file: &str) -> Ran {
 #[test]
 fn a_revocation_is_certified_and_checked_offline() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     let early = kept.certify(&key).exit(2);
-    assert!(early.err.contains("is active, and only a revoked key"), "{early:?}");
+    assert!(
+        early.err.contains("is active, and only a revoked key"),
+        "{early:?}"
+    );
     kept.revoke(&key);
     kept.evaluate();
     kept.certify(&key).exit(0);
 
     let decisions = kept.decisions(&key);
-    let allowed = decisions.iter().rfind(|it| it["effect"] == "allow").unwrap();
+    let allowed = decisions
+        .iter()
+        .rfind(|it| it["effect"] == "allow")
+        .unwrap();
     let entries = kept.run(&["log", "cat"]).exit(0).json();
-    let event = entries.iter().find(|it| it["kind"] == "revoked-in-emergency");
+    let event = entries
+        .iter()
+        .find(|it| it["kind"] == "revoked-in-emergency");
     let event = event.unwrap()["index"].as_u64().unwrap();
-    let denied = decisions.iter().find(|it| it["index"].as_u64().unwrap() > event);
+    let denied = decisions
+        .iter()
+        .find(|it| it["index"].as_u64().unwrap() > event);
     let denied = denied.unwrap();
     assert_eq!(denied["reason"], "key.revoked");
 
@@ -120,7 +143,8 @@ fn a_revocation_is_certified_and_checked_offline() {
 
     // The leaf hash that it names is the one of the last allowed entry, as its own proof has it.
     let index = allowed["index"].to_string();
-    kept.run(&["log", "prove", &index, "--out", "allowed.tlog-proof"]).exit(0);
+    kept.run(&["log", "prove", &index, "--out", "allowed.tlog-proof"])
+        .exit(0);
     let proof = Proof::parse(kept.folder.read("allowed.tlog-proof").as_bytes()).unwrap();
     let leaf = keyward::tlog::merkle::leaf_hash(proof.extra());
     assert!(checked.out.contains(&format!("leaf {leaf}")), "{checked:?}");
@@ -128,25 +152,35 @@ fn a_revocation_is_certified_and_checked_offline() {
     // It is an entry like all others: shown, replayed past, verified, and proved by any tool.
     let shown = kept.run(&["log", "cat"]).exit(0).json();
     let entry = shown.last().unwrap();
-    assert_eq!((&entry["type"], &entry["claims"]["key"]), (&"revocation".into(), &key.as_str().into()));
+    assert_eq!(
+        (&entry["type"], &entry["claims"]["key"]),
+        (&"revocation".into(), &key.as_str().into())
+    );
     kept.run(&["log", "verify"]).exit(0);
     kept.run(&["replay"]).exit(0);
-    other.run(&["log", "check-proof", CERTIFICATE, "--policy", "log.policy"]).exit(0);
+    other
+        .run(&["log", "check-proof", CERTIFICATE, "--policy", "log.policy"])
+        .exit(0);
 }
 
 #[test]
 fn a_revocation_is_certified_once() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     kept.revoke(&key);
     kept.certify(&key).exit(0);
     let first = proof(&kept.folder);
     kept.evaluate();
     let again = kept.certify(&key).exit(0);
-    assert!(again.err.contains("certified before, as entry "), "{again:?}");
+    assert!(
+        again.err.contains("certified before, as entry "),
+        "{again:?}"
+    );
     let second = proof(&kept.folder);
-    assert_eq!((first.index(), first.extra()), (second.index(), second.extra()));
+    assert_eq!(
+        (first.index(), first.extra()),
+        (second.index(), second.extra())
+    );
     assert_ne!(first.checkpoint(), second.checkpoint());
     check_there(&kept.folder, CERTIFICATE).exit(0);
     // Another governance key has not said so yet.
@@ -167,8 +201,7 @@ fn proof(folder: &Folder) -> Proof {
 #[test]
 fn each_link_that_breaks_is_named() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     kept.revoke(&key);
     kept.certify(&key).exit(0);
     let other = kept.handed_over(CERTIFICATE);
@@ -195,13 +228,20 @@ fn each_link_that_breaks_is_named() {
     other.write("log.policy", &policy);
     // The file itself: another index, another entry, a checkpoint that was changed, no proof.
     let index = proof(&other).index();
-    other.write(CERTIFICATE, good.replace(&format!("index {index}"), "index 0"));
+    other.write(
+        CERTIFICATE,
+        good.replace(&format!("index {index}"), "index 0"),
+    );
     refused("index", "the checkpoint does not include the entry");
-    kept.run(&["log", "prove", "0", "--out", "0.tlog-proof"]).exit(0);
+    kept.run(&["log", "prove", "0", "--out", "0.tlog-proof"])
+        .exit(0);
     other.write(CERTIFICATE, kept.folder.read("0.tlog-proof"));
     refused("entry", "entry 0 of the log is not the revocation of a key");
     let size = proof(&kept.folder).checkpoint().checkpoint().head().size;
-    other.write(CERTIFICATE, good.replace(&format!("\n{size}\n"), &format!("\n{}\n", size + 1)));
+    other.write(
+        CERTIFICATE,
+        good.replace(&format!("\n{size}\n"), &format!("\n{}\n", size + 1)),
+    );
     refused("checkpoint", "is wrong");
     other.write(CERTIFICATE, "certificate");
     refused("no proof", "the log's proof does not hold");
@@ -216,8 +256,7 @@ fn each_link_that_breaks_is_named() {
 #[test]
 fn who_may_not_certify_does_not() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     kept.revoke(&key);
     let toml = kept.folder.read("keyward.toml");
     let user = kept.run(&["key", "history", &key]).exit(0).json();
@@ -227,13 +266,20 @@ fn who_may_not_certify_does_not() {
             "[principal.certification]\ncourse = \"keys\"\nscore_percent = {score}\n\
              issued_at = \"2020-01-01T00:00:00Z\"\nexpires_at = \"2100-01-01T00:00:00Z\"\n"
         );
-        let principal = format!(
-            "[[principal]]\nname = \"ann\"\nos_user = \"{user}\"\nroles = [\"{role}\"]\n"
+        let principal =
+            format!("[[principal]]\nname = \"ann\"\nos_user = \"{user}\"\nroles = [\"{role}\"]\n");
+        kept.folder.write(
+            "keyward.toml",
+            format!("{toml}\n{principal}{certification}"),
         );
-        kept.folder.write("keyward.toml", format!("{toml}\n{principal}{certification}"));
     };
     let state = ["audit", "no-allow-after", &key, "--out", STATEMENT];
-    for (role, score) in [("viewer", 80), ("operator", 80), ("manager", 69), ("auditor", 60)] {
+    for (role, score) in [
+        ("viewer", 80),
+        ("operator", 80),
+        ("manager", 69),
+        ("auditor", 60),
+    ] {
         principal(role, score);
         let refused = kept.certify(&key).exit(2);
         assert!(refused.err.contains("`ann` may not certify"), "{refused:?}");
@@ -251,27 +297,49 @@ fn who_may_not_certify_does_not() {
 #[test]
 fn what_is_missing_is_said() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     kept.revoke(&key);
     let missing = kept.run(&["cert", "revocation", "AAAAAAAAAAAA"]).exit(2);
-    assert!(missing.err.contains("the registry has no key"), "{missing:?}");
+    assert!(
+        missing.err.contains("the registry has no key"),
+        "{missing:?}"
+    );
     let again = kept.run(&["cert", "init"]).exit(2);
     assert!(again.err.contains("is there already"), "{again:?}");
     fs::rename(kept.folder.file("governance.key"), kept.folder.file("away")).unwrap();
     let no_key = kept.certify(&key).exit(2);
     assert!(no_key.err.contains("keyward cert init"), "{no_key:?}");
     // The log's own key is not governance's, whatever file it is in.
-    fs::copy(kept.folder.file("log.key"), kept.folder.file("governance.key")).unwrap();
+    fs::copy(
+        kept.folder.file("log.key"),
+        kept.folder.file("governance.key"),
+    )
+    .unwrap();
     let own = kept.certify(&key).exit(2);
-    assert!(own.err.contains("it has to hold one Ed25519 key"), "{own:?}");
-    let one = kept.folder.read("log.key").lines().next().unwrap().to_owned() + "\n";
+    assert!(
+        own.err.contains("it has to hold one Ed25519 key"),
+        "{own:?}"
+    );
+    let one = kept
+        .folder
+        .read("log.key")
+        .lines()
+        .next()
+        .unwrap()
+        .to_owned()
+        + "\n";
     kept.folder.write("governance.key", one);
     let own = kept.certify(&key).exit(2);
-    assert!(own.err.contains("the governance key is the log's"), "{own:?}");
+    assert!(
+        own.err.contains("the governance key is the log's"),
+        "{own:?}"
+    );
     // The configuration may name the key otherwise.
     let toml = kept.folder.read("keyward.toml");
-    kept.folder.write("keyward.toml", format!("{toml}\n[governance]\nkey = \"away\"\n"));
+    kept.folder.write(
+        "keyward.toml",
+        format!("{toml}\n[governance]\nkey = \"away\"\n"),
+    );
     kept.certify(&key).exit(0);
     check_there(&kept.folder, CERTIFICATE).exit(0);
 }
@@ -280,8 +348,7 @@ fn what_is_missing_is_said() {
 #[test]
 fn a_running_host_is_in_the_way_of_new_certificates_only() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     kept.revoke(&key);
     let policy_set = keyward::log::NO_POLICY_SET;
     let host = || {
@@ -289,7 +356,9 @@ fn a_running_host_is_in_the_way_of_new_certificates_only() {
             origin: "keyward.example/quickstart".to_owned(),
             policy_set,
             publishing: Some(keyward::log::Publishing {
-                signers: keyward::log::read_key_file(&kept.folder.file("log.key")).unwrap(),
+                signers: keyward::log::read_key_file(&kept.folder.file("log.key"))
+                    .unwrap()
+                    .into(),
                 interval_ms: 1_000,
                 clock: keyward::clock::now,
                 witnesses: None,
@@ -301,7 +370,10 @@ fn a_running_host_is_in_the_way_of_new_certificates_only() {
     };
     let running = host();
     let refused = kept.certify(&key).exit(3);
-    assert!(refused.err.contains("a host is writing the log"), "{refused:?}");
+    assert!(
+        refused.err.contains("a host is writing the log"),
+        "{refused:?}"
+    );
     drop(running);
     kept.certify(&key).exit(0);
     let running = host();
@@ -312,8 +384,7 @@ fn a_running_host_is_in_the_way_of_new_certificates_only() {
 #[test]
 fn that_nothing_was_allowed_is_stated_and_checked() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     let state = ["audit", "no-allow-after", &key, "--out", STATEMENT];
     let early = kept.run(&state).exit(2);
     assert!(early.err.contains("has revoked key"), "{early:?}");
@@ -325,65 +396,78 @@ fn that_nothing_was_allowed_is_stated_and_checked() {
 
     // Before the revocation something was: the entries are named, and nothing is signed.
     let allowed = decisions.iter().find(|it| it["effect"] == "allow").unwrap();
-    let from = ["audit", "no-allow-after", &key, "--from", "0", "--out", "all"];
+    let from = [
+        "audit",
+        "no-allow-after",
+        &key,
+        "--from",
+        "0",
+        "--out",
+        "all",
+    ];
     let ran = kept.run(&from).exit(1);
-    assert!(ran.out.contains(&format!("  allowed: entry {} at ", allowed["index"])), "{ran:?}");
+    assert!(
+        ran.out
+            .contains(&format!("  allowed: entry {} at ", allowed["index"])),
+        "{ran:?}"
+    );
     assert!(!kept.folder.file("all").exists());
 
     let other = kept.handed_over(STATEMENT);
     let checked = check_there(&other, STATEMENT).exit(0);
-    let since = decisions.iter().filter(|it| it["reason"] == "key.revoked").count();
+    let since = decisions
+        .iter()
+        .filter(|it| it["reason"] == "key.revoked")
+        .count();
     assert!(since > 0);
     let says = format!("key {key}: {since} decisions in entries ");
     assert!(checked.out.starts_with(&says), "{checked:?}");
-    assert!(checked.out.contains("not looked up in the log"), "{checked:?}");
+    assert!(
+        checked.out.contains("not looked up in the log"),
+        "{checked:?}"
+    );
 
     // With the log, which has gone on since, and a copy of what it publishes.
     kept.evaluate();
-    copy(&kept.folder.file("log").join("tile"), &other.file("copy/tile"));
-    fs::copy(kept.folder.file("log/checkpoint"), other.file("copy/checkpoint")).unwrap();
+    copy(
+        &kept.folder.file("log").join("tile"),
+        &other.file("copy/tile"),
+    );
+    fs::copy(
+        kept.folder.file("log/checkpoint"),
+        other.file("copy/checkpoint"),
+    )
+    .unwrap();
     let with_log = |log: &str| {
         let check = ["cert", "check", STATEMENT, "--policy", "log.policy"];
         other.run(&[&check[..], &["--key", "governance.pub", "--log", log]].concat())
     };
     let checked = with_log("copy").exit(0);
     assert!(checked.out.contains("the log bears it out"), "{checked:?}");
-    let bundle = bundle(&other.file("copy"), decisions.last().unwrap());
+    let (policy, keys) = trusted(&other);
+    let statement = fs::read(other.file(STATEMENT)).unwrap();
+    let (statement, _) = Statement::check(&statement, &policy, &keys).unwrap();
+    let size = statement.claims.checkpoint.checkpoint().head().size;
+    let bundle = other.file(&format!("copy/tile/entries/000.p/{size}"));
     let bytes = fs::read(&bundle).unwrap();
     let mut changed = bytes.clone();
     let half = changed.len() / 2;
     changed[half] ^= 1;
     fs::write(&bundle, changed).unwrap();
     let refused = with_log("copy").exit(1);
-    assert!(refused.err.contains("do not lead to the root hash"), "{refused:?}");
+    assert!(
+        refused.err.contains("do not lead to the root hash"),
+        "{refused:?}"
+    );
     fs::remove_file(&bundle).unwrap();
     with_log("copy").exit(1);
-}
-
-/// The bundle of the checkpoint in which a decision is, of a log of fewer than 256 entries.
-fn bundle(log: &Path, decision: &Value) -> std::path::PathBuf {
-    assert!(decision["index"].as_u64().unwrap() < 256);
-    let mut widths: Vec<_> = fs::read_dir(log.join("tile/entries/000.p")).unwrap().collect();
-    widths.sort_by_key(|it| {
-        let name = it.as_ref().unwrap().file_name();
-        name.to_str().unwrap().parse::<u32>().unwrap()
-    });
-    let statement = fs::read(log.parent().unwrap().join(STATEMENT)).unwrap();
-    let size = Statement::check(
-        &statement,
-        &Policy::parse(fs::read(log.parent().unwrap().join("log.policy")).unwrap().as_slice()).unwrap(),
-        &parse_governance_keys(&fs::read_to_string(log.parent().unwrap().join("governance.pub")).unwrap()).unwrap(),
-    );
-    let size = size.unwrap().0.claims.checkpoint.checkpoint().head().size;
-    log.join(format!("tile/entries/000.p/{size}"))
 }
 
 /// A statement that governance has signed wrongly: the log tells.
 #[test]
 fn a_log_contradicts_a_statement_that_is_wrong() {
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     let (policy, keys) = trusted(&kept.folder);
     let log = kept.folder.file("log");
     let from = (key.parse().unwrap(), Some(0));
@@ -413,8 +497,7 @@ fn a_certificate_has_at_most_6_kb() {
     const MOST_BYTES: usize = 6 * 1_024;
     const HASH_LINE_BYTES: usize = 45;
     let kept = Kept::new();
-    kept.evaluate();
-    let key = kept.used_key();
+    let key = kept.key.clone();
     let reason = "r".repeat(400);
     let revoke = ["key", "revoke", &key, "--reason", &reason, "--emergency"];
     kept.run(&revoke).exit(0);
@@ -436,25 +519,81 @@ fn a_certificate_has_at_most_6_kb() {
     assert_eq!(vkey, "witness.example/w1");
     let witness = Signer::from_seed(KeyType::Ed25519Cosignature, vkey, &[9; 32]).unwrap();
     let asks = format!("witness w {}\nquorum w\n", witness.verifier());
-    kept.folder.write("log.policy", policy.replace("quorum none\n", &asks));
+    kept.folder
+        .write("log.policy", policy.replace("quorum none\n", &asks));
     kept.folder.write(CERTIFICATE, text);
     let checked = check_there(&kept.folder, CERTIFICATE).exit(0);
     assert!(checked.out.contains("  witnessed w at "), "{checked:?}");
 }
 
-/// Frozen: what a second implementation can be tested with. `keyward-governance.md` says what it is.
+/// Two people, of whom this machine has one: the second confirms with the library.
+#[test]
+fn an_order_is_certified_with_who_gave_and_who_confirmed_it() {
+    let kept = Kept::new();
+    let key = kept.key.clone();
+    let revoke = ["key", "revoke", &key, "--reason", "the vendor was breached"];
+    let order = kept.run(&revoke).exit(0).out.trim().to_owned();
+    let orders = kept.run(&["key", "orders"]).exit(0).json();
+    let path = kept.folder.file("keyward.db");
+    let mut registry = SqliteRegistry::open_existing(&path, KeyOptions::default()).unwrap();
+    let by = By {
+        at: keyward::clock::now(),
+        actor: Some("bea"),
+        reason: None,
+    };
+    registry
+        .confirm_revocation(order.parse().unwrap(), by)
+        .unwrap();
+    drop(registry);
+    kept.certify(&key).exit(0);
+    let checked = check_there(&kept.folder, CERTIFICATE).exit(0);
+    let (by, at) = (&orders[0]["requester"], &orders[0]["at"]);
+    let (by, at) = (by.as_str().unwrap(), at.as_str().unwrap());
+    for line in [
+        " by `bea`\n".to_owned(),
+        "  reason         the vendor was breached\n".to_owned(),
+        format!("  order          {order} by `{by}` at {at}\n"),
+        "  first denied   not used since\n".to_owned(),
+    ] {
+        assert!(checked.out.contains(&line), "{line}\n{checked:?}");
+    }
+}
+
+/// Frozen: what a second implementation can be tested with.
 #[test]
 fn frozen_certificates_are_checked() {
     let folder = Folder::new();
     copy(&root().join("tests/golden/governance"), folder.path());
-    let certificate = fs::read(folder.file("revocation.tlog-proof")).unwrap();
+    let expected: Value = serde_json::from_str(&folder.read("claims.json")).unwrap();
+    let proof = Proof::parse(folder.read("revocation.tlog-proof").as_bytes()).unwrap();
+    let Ok(Entry::Revocation(revocation)) = Entry::decode(proof.extra()) else {
+        panic!("no revocation");
+    };
     let (policy, keys) = trusted(&folder);
-    let (certificate, _) = check(&certificate, &policy, &keys).unwrap();
-    let expected: Value = serde_json::from_str(&text("tests/golden/governance/claims.json")).unwrap();
-    let claims = &certificate.claims;
-    assert_eq!(expected["key"], claims.key.as_str());
-    assert_eq!(expected["event"], claims.event);
-    assert_eq!(expected["last_allowed"]["index"], claims.last_allowed.unwrap().index);
+    let bytes = folder.read("revocation.tlog-proof");
+    let (certificate, _) = check(bytes.as_bytes(), &policy, &keys).unwrap();
+    let claims = certificate.claims;
+    assert_eq!(
+        RevocationClaims::unverified(&revocation.cose),
+        Some(claims.clone())
+    );
+    let order = claims.order.unwrap();
+    let allowed = claims.last_allowed.unwrap();
+    let denied = claims.first_denied.unwrap();
+    let found = serde_json::json!({
+        "origin": claims.origin,
+        "key": claims.key,
+        "key_record": claims.key_record,
+        "revoked_at": claims.revoked_at,
+        "by": claims.by,
+        "reason": claims.reason,
+        "order": { "digest": order.digest, "at": order.at, "by": order.by },
+        "event": claims.event,
+        "read_from": claims.read_from,
+        "last_allowed": { "index": allowed.index, "time": allowed.time, "leaf": allowed.leaf },
+        "first_denied": { "index": denied.index, "time": denied.time },
+    });
+    assert_eq!(found, expected);
     check_there(&folder, "revocation.tlog-proof").exit(0);
     check_there(&folder, "nothing.no-allow").exit(0);
 }

@@ -1,6 +1,6 @@
-//! Revocation certificates: governance signs that a key was revoked, the log takes that as an entry,
-//! and the proof of the entry is the certificate. Who has it needs the log's policy file, the
-//! governance key, and nothing else.
+//! Revocation certificates: governance signs that a key was revoked, the log takes that as an
+//! entry, and the proof of the entry is the certificate. Who checks it needs the log's policy file,
+//! the governance key, and nothing else.
 //!
 //! ```text
 //! claims ─► COSE_Sign1 by the governance key ─► entry `revocation` ─► checkpoint ─► .tlog-proof

@@ -8,7 +8,7 @@
 //! All of it is deterministic CBOR (RFC 8949 §4.2.1), and what is read has to be the bytes that
 //! would be written: a signature is good for one byte string. That is why this is not a COSE
 //! library's work, which takes many forms of one message. The key is one of notes (type 0x01); a
-//! note is text, what is signed here begins with the byte 0x84, and so neither passes for the other.
+//! note is text, what is signed here begins with the byte 0x84, and neither passes for the other.
 
 use std::convert::Infallible;
 

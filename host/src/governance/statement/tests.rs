@@ -5,8 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::key::KeyType;
-use crate::tlog::merkle::Tree;
-use crate::tlog::merkle::leaf_hash;
+use crate::tlog::merkle::{Tree, leaf_hash};
 
 const ORIGIN: &str = "keyward.example/a";
 
@@ -121,7 +120,10 @@ proptest! {
     }
 
     #[test]
-    fn changed_claims_are_refused_or_others(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn changed_claims_are_refused_or_others(
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
         let mut bytes = claims().encode();
         let at = at.index(bytes.len());
         bytes[at] = byte;
