@@ -426,8 +426,16 @@ fn that_nothing_was_allowed_is_stated_and_checked() {
         checked.out.contains("not looked up in the log"),
         "{checked:?}"
     );
+}
 
-    // With the log, which has gone on since, and a copy of what it publishes.
+#[test]
+fn a_statement_is_looked_up_in_a_copy_of_a_log_that_has_gone_on() {
+    let kept = Kept::new();
+    kept.revoke(&kept.key);
+    kept.evaluate();
+    let state = ["audit", "no-allow-after", &kept.key, "--out", STATEMENT];
+    kept.run(&state).exit(0);
+    let other = kept.handed_over(STATEMENT);
     kept.evaluate();
     copy(
         &kept.folder.file("log").join("tile"),
@@ -450,7 +458,7 @@ fn that_nothing_was_allowed_is_stated_and_checked() {
     let size = statement.claims.checkpoint.checkpoint().head().size;
     let bundle = other.file(&format!("copy/tile/entries/000.p/{size}"));
     let bytes = fs::read(&bundle).unwrap();
-    let mut changed = bytes.clone();
+    let mut changed = bytes;
     let half = changed.len() / 2;
     changed[half] ^= 1;
     fs::write(&bundle, changed).unwrap();

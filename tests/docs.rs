@@ -9,10 +9,11 @@ use keyward::request::AccessRequest;
 
 use crate::util::{text, time};
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "README.md",
     "host/docs/architecture.md",
     "host/docs/formats.md",
+    "host/docs/governance.md",
     "host/docs/log.md",
     "host/docs/policies.md",
     "host/docs/security.md",

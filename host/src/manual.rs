@@ -6,6 +6,9 @@ pub mod architecture {}
 #[doc = include_str!("../docs/formats.md")]
 pub mod formats {}
 
+#[doc = include_str!("../docs/governance.md")]
+pub mod governance {}
+
 #[doc = include_str!("../docs/log.md")]
 pub mod log {}
 

@@ -387,9 +387,9 @@ pub fn check<'p>(
     let proof = Proof::parse(bytes)?;
     let accepted = proof.verify(&leaf_hash(proof.extra()), policy)?;
     let index = proof.index();
-    let revocation = match Entry::decode(proof.extra()).map_err(CertificateError::Entry)? {
-        Entry::Revocation(revocation) => revocation,
-        _ => return Err(CertificateError::NotARevocation(index)),
+    let entry = Entry::decode(proof.extra()).map_err(CertificateError::Entry)?;
+    let Entry::Revocation(revocation) = entry else {
+        return Err(CertificateError::NotARevocation(index));
     };
     let (payload, key) = sign1::open(&revocation.cose, REVOCATION_CONTENT_TYPE, governance)?;
     if is_key_of_log(key, policy) {

@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(other, Sign1Error::ContentType(TYPE.to_owned()));
         let unknown = open(&cose, TYPE, &key(8)).unwrap_err();
         assert_eq!(unknown, Sign1Error::UnknownKey(key_id));
-        let mut wrong = cose.clone();
+        let mut wrong = cose;
         *wrong.last_mut().unwrap() ^= 1;
         let wrong = open(&wrong, TYPE, &key(7)).unwrap_err();
         assert_eq!(wrong, Sign1Error::Signature(key_id));

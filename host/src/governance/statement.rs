@@ -1,7 +1,7 @@
 //! The statement that nothing was allowed with a key from an entry of a log on. A proof of
 //! inclusion cannot show that something is not there: somebody has to read the log and vouch for
-//! it. The statement names the checkpoint to which the log was read, so that whoever has the log can
-//! read it again ([`Statement::check_content`]), and a log that contradicts it is another log.
+//! it. The statement names the checkpoint to which the log was read, so that whoever has the log
+//! can read it again ([`Statement::check_content`]); a log that contradicts it is another log.
 
 use std::path::Path;
 

@@ -39,8 +39,8 @@ pub enum KeyFileError {
 }
 
 /// Makes a key file with an Ed25519 key of this name and, where there is a second seed, an
-/// ML-DSA-44 key, from seeds that are random and nobody else's. It is there whole or not at all, and
-/// outlives a power cut when this returns.
+/// ML-DSA-44 key, from seeds that are random and nobody else's. It is there whole or not at all,
+/// and outlives a power cut when this returns.
 ///
 /// # Errors
 /// [`KeyFileError`]; a file that is there is left as it is.

@@ -137,9 +137,6 @@ fn entry() -> impl Strategy<Value = Entry> {
                 policy,
             })
         });
-    let cose = vec(any::<u8>(), 1..40);
-    let revocation =
-        (instant(), cose).prop_map(|(time, cose)| Entry::Revocation(Revocation { time, cose }));
     prop_oneof![
         1 => boot,
         1 => coalesced,
@@ -149,9 +146,14 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => recovery,
         1 => reload,
         1 => retention,
-        1 => revocation,
+        1 => revocation(),
         6 => decision,
     ]
+}
+
+fn revocation() -> impl Strategy<Value = Entry> {
+    let cose = vec(any::<u8>(), 1..40);
+    (instant(), cose).prop_map(|(time, cose)| Entry::Revocation(Revocation { time, cose }))
 }
 
 fn key_event() -> impl Strategy<Value = Entry> {
