@@ -7,7 +7,7 @@ use keyward::governance::certificate::{RevocationClaims, check};
 use keyward::governance::parse_governance_keys;
 use keyward::governance::statement::Statement;
 use keyward::key::json::KeyOptions;
-use keyward::log::Entry;
+use keyward::log::{Entry, Log, LogOptions, Publishing, read_key_file};
 use keyward::registry::sqlite::{By, SqliteRegistry};
 use keyward::tlog::checkpoint::SignedCheckpoint;
 use keyward::tlog::key::{KeyType, Signer};
@@ -79,6 +79,21 @@ impl Kept {
 
     fn certify(&self, key: &str) -> Ran {
         self.run(&["cert", "revocation", key, "--out", CERTIFICATE])
+    }
+
+    /// Writes the log, as a host does.
+    fn open_log(&self) -> Log {
+        let options = LogOptions {
+            origin: "keyward.example/quickstart".to_owned(),
+            publishing: Some(Publishing {
+                signers: read_key_file(&self.folder.file("log.key")).unwrap().into(),
+                interval_ms: 1_000,
+                clock: keyward::clock::now,
+                witnesses: None,
+            }),
+            ..LogOptions::default()
+        };
+        Log::open(&self.folder.file("log"), options, keyward::clock::now()).unwrap()
     }
 
     /// What is left when only the files that a stranger needs are there.
@@ -350,25 +365,7 @@ fn a_running_host_is_in_the_way_of_new_certificates_only() {
     let kept = Kept::new();
     let key = kept.key.clone();
     kept.revoke(&key);
-    let policy_set = keyward::log::NO_POLICY_SET;
-    let host = || {
-        let options = keyward::log::LogOptions {
-            origin: "keyward.example/quickstart".to_owned(),
-            policy_set,
-            publishing: Some(keyward::log::Publishing {
-                signers: keyward::log::read_key_file(&kept.folder.file("log.key"))
-                    .unwrap()
-                    .into(),
-                interval_ms: 1_000,
-                clock: keyward::clock::now,
-                witnesses: None,
-            }),
-            ..keyward::log::LogOptions::default()
-        };
-        let log = kept.folder.file("log");
-        keyward::log::Log::open(&log, options, keyward::clock::now()).unwrap()
-    };
-    let running = host();
+    let running = kept.open_log();
     let refused = kept.certify(&key).exit(3);
     assert!(
         refused.err.contains("a host is writing the log"),
@@ -376,7 +373,7 @@ fn a_running_host_is_in_the_way_of_new_certificates_only() {
     );
     drop(running);
     kept.certify(&key).exit(0);
-    let running = host();
+    let running = kept.open_log();
     kept.certify(&key).exit(0);
     drop(running);
 }
@@ -471,6 +468,57 @@ fn a_statement_is_looked_up_in_a_copy_of_a_log_that_has_gone_on() {
     with_log("copy").exit(1);
 }
 
+/// The oldest entries are gone, and both say from where on the log was read.
+#[test]
+fn what_was_pruned_is_not_vouched_for() {
+    const KEPT_FROM: u64 = 512;
+    let kept = Kept::new();
+    let lines = kept.folder.read("requests.jsonl").repeat(200);
+    kept.folder.write("many.jsonl", lines);
+    let evaluate = ["evaluate", "--format", "json", "many.jsonl"];
+    kept.run(&evaluate).exit(0);
+    let log = kept.open_log();
+    let now = keyward::clock::now();
+    let later = keyward::timestamp::Timestamp::from_millis(now.millis() + 1_000);
+    let pruned = log.prune((later, "no longer needed"), now).unwrap();
+    assert_eq!(pruned.unwrap().retention.below, KEPT_FROM);
+    drop(log);
+    kept.revoke(&kept.key);
+    kept.evaluate();
+    kept.certify(&kept.key).exit(0);
+    let (policy, keys) = trusted(&kept.folder);
+    let bytes = kept.folder.read(CERTIFICATE);
+    let (certificate, _) = check(bytes.as_bytes(), &policy, &keys).unwrap();
+    let claims = certificate.claims;
+    assert_eq!(claims.read_from, KEPT_FROM);
+    assert!(claims.last_allowed.unwrap().index > KEPT_FROM);
+    let state = ["audit", "no-allow-after", &kept.key];
+    let all = kept.run(&[&state[..], &["--from", "511"]].concat()).exit(3);
+    assert!(
+        all.err.contains("entries under 512 are no longer kept"),
+        "{all:?}"
+    );
+    let some = kept.run(&[&state[..], &["--from", "530"]].concat()).exit(1);
+    let allowed = (530..claims.event).filter(|index| {
+        let cat = ["log", "cat", "--from", &index.to_string(), "--count", "1"];
+        kept.run(&cat).exit(0).json()[0]["effect"] == "allow"
+    });
+    let says = format!(": {} of them allowed", allowed.count());
+    assert!(some.out.contains(&says), "{says} {some:?}");
+    let since = kept
+        .run(&[&state[..], &["--out", STATEMENT]].concat())
+        .exit(0);
+    assert!(since.out.contains(": 3 decisions in entries "), "{since:?}");
+    check_there(&kept.folder, STATEMENT).exit(0);
+    let nothing = kept
+        .run(&[&state[..], &["--from", "100000"]].concat())
+        .exit(2);
+    assert!(
+        nothing.err.contains("none from entry 100000 on"),
+        "{nothing:?}"
+    );
+}
+
 /// A statement that governance has signed wrongly: the log tells.
 #[test]
 fn a_log_contradicts_a_statement_that_is_wrong() {
@@ -481,7 +529,7 @@ fn a_log_contradicts_a_statement_that_is_wrong() {
     let from = (key.parse().unwrap(), Some(0));
     let mut uses = keyward::audit::uses::uses_after(&log, &policy, from).unwrap();
     assert!(uses.allowed > 0);
-    let signer = keyward::log::read_key_file(&kept.folder.file("governance.key")).unwrap();
+    let signer = read_key_file(&kept.folder.file("governance.key")).unwrap();
     let now = keyward::clock::now();
     assert!(keyward::governance::statement::NoAllowClaims::of(&uses, now).is_none());
     uses.allowed = 0;
