@@ -7,7 +7,7 @@ use keyward::governance::certificate::{RevocationClaims, check};
 use keyward::governance::parse_governance_keys;
 use keyward::governance::statement::Statement;
 use keyward::key::json::KeyOptions;
-use keyward::log::{Entry, Log, LogOptions, Publishing, read_key_file};
+use keyward::log::{Entry, Log, LogOptions, Publishing, Revocation, read_key_file};
 use keyward::registry::sqlite::{By, SqliteRegistry};
 use keyward::tlog::checkpoint::SignedCheckpoint;
 use keyward::tlog::key::{KeyType, Signer};
@@ -609,10 +609,40 @@ fn an_order_is_certified_with_who_gave_and_who_confirmed_it() {
         " by `bea`\n".to_owned(),
         "  reason         the vendor was breached\n".to_owned(),
         format!("  order          {order} by `{by}` at {at}\n"),
-        "  first denied   not used since\n".to_owned(),
+        "  first denied   none until it was certified\n".to_owned(),
     ] {
         assert!(checked.out.contains(&line), "{line}\n{checked:?}");
     }
+}
+
+/// What governance signs is shown as what it is, whatever it is: no line of it passes for another.
+#[test]
+fn a_claim_does_not_write_lines_of_its_own() {
+    let kept = Kept::new();
+    kept.revoke(&kept.key);
+    kept.certify(&kept.key).exit(0);
+    let (policy, keys) = trusted(&kept.folder);
+    let bytes = kept.folder.read(CERTIFICATE);
+    let (certificate, _) = check(bytes.as_bytes(), &policy, &keys).unwrap();
+    let mut claims = certificate.claims;
+    claims.reason = Some("x\n  witnessed w at 2026-01-01T00:00:00Z\u{1b}[2J".to_owned());
+    let governance = read_key_file(&kept.folder.file("governance.key")).unwrap();
+    let cose = claims.sign(&governance[0]).unwrap();
+    let log = kept.open_log();
+    let time = keyward::clock::now();
+    let receipt = log.append_revocation(&Revocation { time, cose }).unwrap();
+    let index = receipt.index().to_string();
+    assert_eq!(log.close().problem, None);
+    let prove = ["log", "prove", &index, "--out", CERTIFICATE];
+    kept.run(&prove).exit(0);
+    let checked = check_there(&kept.folder, CERTIFICATE).exit(0);
+    assert!(
+        !checked.out.contains("\n  witnessed") && !checked.out.contains('\u{1b}'),
+        "{checked:?}"
+    );
+    // Somebody else's folder is not there.
+    let args = ["cert", "check", CERTIFICATE, "--log", "absent"];
+    kept.run(&args).exit(2);
 }
 
 /// Frozen: what a second implementation can be tested with.

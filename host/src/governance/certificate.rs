@@ -103,11 +103,11 @@ pub struct Certificate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
     /// The proof that the entry is in the log.
-    #[error("the log's proof does not hold: {0}")]
+    #[error("the log's proof does not hold")]
     Proof(#[from] ProofError),
     /// The entry.
-    #[error("the proof is of an entry that cannot be read: {0}")]
-    Entry(EntryError),
+    #[error("the proof is of an entry that cannot be read")]
+    Entry(#[source] EntryError),
     /// The proof is of something else.
     #[error("entry {0} of the log is not the revocation of a key")]
     NotARevocation(u64),
@@ -115,7 +115,7 @@ pub enum CertificateError {
     #[error("the governance key is also a key of the log; it has to be one of its own")]
     SameKey,
     /// Governance's signature.
-    #[error("governance's signature does not hold: {0}")]
+    #[error("governance's signature does not hold")]
     Sign1(#[from] Sign1Error),
     /// What governance has signed is not readable.
     #[error("what governance has signed is not a revocation in a form that this version knows")]

@@ -52,7 +52,7 @@ pub struct Statement {
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
     /// Governance's signature.
-    #[error("governance's signature does not hold: {0}")]
+    #[error("governance's signature does not hold")]
     Sign1(#[from] Sign1Error),
     /// Over [`STATEMENT_MAX_BYTES`].
     #[error("a statement of {0} bytes; the most is {STATEMENT_MAX_BYTES}")]
@@ -61,16 +61,16 @@ pub enum StatementError {
     #[error("what governance has signed is not a statement in a form that this version knows")]
     Claims,
     /// The checkpoint in it is none.
-    #[error("the checkpoint in it is none: {0}")]
+    #[error("the checkpoint in it is none")]
     Checkpoint(#[from] CheckpointError),
     /// The checkpoint in it is not one of a log that the policy names.
-    #[error("the checkpoint in it is not to be believed: {0}")]
+    #[error("the checkpoint in it is not to be believed")]
     Reject(#[from] RejectError),
     /// One key would vouch for itself.
     #[error("the governance key is also a key of the log; it has to be one of its own")]
     SameKey,
     /// The log cannot be read, or is not the one that is signed.
-    #[error("the log does not bear it out: {0}")]
+    #[error("the log does not bear it out")]
     Log(#[from] UsesError),
     /// The log says something else.
     #[error(

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, ValueHint};
 
 use super::super::log::{PolicyFile, signed_text};
-use super::super::output::printable;
+use super::super::output::{clip, printable};
 use super::super::{Failure, Status, complain, open, print, say};
 use super::PublicKey;
 use crate::governance::certificate::{self, Certificate};
@@ -38,6 +38,8 @@ Examples:
 
 Exit status: 0 it holds; 1 it does not, and the message says which link is broken.";
 
+/// The longest text of somebody else that is shown, in characters.
+const SHOWN_MAX_CHARS: usize = 1_024;
 /// How a statement begins: the tag of a COSE_Sign1. A proof is text.
 const STATEMENT_START: u8 = 0xd2;
 
@@ -49,6 +51,12 @@ pub(super) fn run(config: &Path, args: &CheckArgs) -> Result<Status, Failure> {
     let bytes = open::read_limited(&args.file, most)
         .with_context(|| format!("`{}` cannot be read", args.file.display()))
         .map_err(Failure::Usage)?;
+    if let Some(log) = args.log.as_deref().filter(|log| !log.is_dir()) {
+        return Err(Failure::usage(anyhow!(
+            "there is no log folder `{}`",
+            log.display()
+        )));
+    }
     let checked = if bytes.first() == Some(&STATEMENT_START) {
         statement(&bytes, (&policy, &keys), args.log.as_deref())
     } else if args.log.is_some() {
@@ -78,7 +86,7 @@ fn certificate_text(certificate: &Certificate, accepted: &Accepted<'_>) -> Strin
         say("warning: something was allowed with the key after it was revoked");
     }
     let someone = |name: &Option<String>| match name {
-        Some(name) => format!("`{name}`"),
+        Some(name) => format!("`{}`", clip(name, SHOWN_MAX_CHARS)),
         None => "somebody".to_owned(),
     };
     let mut text = format!(
@@ -93,10 +101,10 @@ fn certificate_text(certificate: &Certificate, accepted: &Accepted<'_>) -> Strin
     };
     line(
         "reason",
-        claims
-            .reason
-            .clone()
-            .unwrap_or_else(|| "not said".to_owned()),
+        match &claims.reason {
+            Some(reason) => clip(reason, SHOWN_MAX_CHARS),
+            None => "not said".to_owned(),
+        },
     );
     line("record", claims.key_record.to_string());
     line(
@@ -120,7 +128,7 @@ fn certificate_text(certificate: &Certificate, accepted: &Accepted<'_>) -> Strin
     line(
         "first denied",
         match claims.first_denied {
-            None => "not used since".to_owned(),
+            None => "none until it was certified".to_owned(),
             Some(it) => format!("entry {} at {}", it.index, it.time),
         },
     );
