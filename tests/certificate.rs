@@ -1,11 +1,10 @@
-//! Revocation certificates and the statement that nothing was allowed: with the real command, as an
-//! operator issues them and as a stranger checks them.
+//! Revocation certificates: with the real command, as an operator issues them and as a stranger
+//! checks them.
 
 use std::fs;
 
 use keyward::governance::certificate::{RevocationClaims, check};
 use keyward::governance::parse_governance_keys;
-use keyward::governance::statement::Statement;
 use keyward::key::json::KeyOptions;
 use keyward::log::{Entry, Log, LogOptions, Publishing, Revocation, read_key_file};
 use keyward::registry::sqlite::{By, SqliteRegistry};
@@ -17,17 +16,17 @@ use serde_json::Value;
 
 use crate::util::{Folder, Ran, copy, root};
 
-const CERTIFICATE: &str = "k.tlog-proof";
-const STATEMENT: &str = "k.no-allow";
+pub(crate) const CERTIFICATE: &str = "k.tlog-proof";
+pub(crate) const STATEMENT: &str = "k.no-allow";
 
 /// A quick start with a registry, a signed log, a governance key, and a key that is in use.
-struct Kept {
-    folder: Folder,
-    key: String,
+pub(crate) struct Kept {
+    pub(crate) folder: Folder,
+    pub(crate) key: String,
 }
 
 impl Kept {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = Folder::quickstart_with_database();
         folder.run(&["log", "init"]).exit(0);
         folder.run(&["cert", "init"]).exit(0);
@@ -55,34 +54,34 @@ impl Kept {
         kept
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         self.folder.run(args)
     }
 
     /// Decides the requests of the quick start.
-    fn evaluate(&self) {
+    pub(crate) fn evaluate(&self) {
         let evaluate = ["evaluate", "--format", "json", "requests.jsonl"];
         self.run(&evaluate);
     }
 
     /// The decisions of the log with a key.
-    fn decisions(&self, key: &str) -> Vec<Value> {
+    pub(crate) fn decisions(&self, key: &str) -> Vec<Value> {
         let entries = self.run(&["log", "cat"]).exit(0).json();
         let of_key = |it: &Value| it["type"] == "decision" && it["key"] == key;
         entries.into_iter().filter(of_key).collect()
     }
 
-    fn revoke(&self, key: &str) {
+    pub(crate) fn revoke(&self, key: &str) {
         let revoke = ["key", "revoke", key, "--reason", "it leaked", "--emergency"];
         self.run(&revoke).exit(0);
     }
 
-    fn certify(&self, key: &str) -> Ran {
+    pub(crate) fn certify(&self, key: &str) -> Ran {
         self.run(&["cert", "revocation", key, "--out", CERTIFICATE])
     }
 
     /// Writes the log, as a host does.
-    fn open_log(&self) -> Log {
+    pub(crate) fn open_log(&self) -> Log {
         let options = LogOptions {
             origin: "keyward.example/quickstart".to_owned(),
             publishing: Some(Publishing {
@@ -97,7 +96,7 @@ impl Kept {
     }
 
     /// What is left when only the files that a stranger needs are there.
-    fn handed_over(&self, file: &str) -> Folder {
+    pub(crate) fn handed_over(&self, file: &str) -> Folder {
         let other = Folder::new();
         for name in [file, "log.policy", "governance.pub"] {
             fs::copy(self.folder.file(name), other.file(name)).unwrap();
@@ -106,7 +105,7 @@ impl Kept {
     }
 }
 
-fn check_there(folder: &Folder, file: &str) -> Ran {
+pub(crate) fn check_there(folder: &Folder, file: &str) -> Ran {
     let (policy, key) = ("log.policy", "governance.pub");
     folder.run(&["cert", "check", file, "--policy", policy, "--key", key])
 }
@@ -378,169 +377,7 @@ fn a_running_host_is_in_the_way_of_new_certificates_only() {
     drop(running);
 }
 
-#[test]
-fn that_nothing_was_allowed_is_stated_and_checked() {
-    let kept = Kept::new();
-    let key = kept.key.clone();
-    let state = ["audit", "no-allow-after", &key, "--out", STATEMENT];
-    let early = kept.run(&state).exit(2);
-    assert!(early.err.contains("has revoked key"), "{early:?}");
-    kept.revoke(&key);
-    kept.evaluate();
-    let decisions = kept.decisions(&key);
-    let stated = kept.run(&state).exit(0);
-    assert!(stated.out.contains(": nothing was allowed\n"), "{stated:?}");
-
-    // Before the revocation something was: the entries are named, and nothing is signed.
-    let allowed = decisions.iter().find(|it| it["effect"] == "allow").unwrap();
-    let from = [
-        "audit",
-        "no-allow-after",
-        &key,
-        "--from",
-        "0",
-        "--out",
-        "all",
-    ];
-    let ran = kept.run(&from).exit(1);
-    assert!(
-        ran.out
-            .contains(&format!("  allowed: entry {} at ", allowed["index"])),
-        "{ran:?}"
-    );
-    assert!(!kept.folder.file("all").exists());
-
-    let other = kept.handed_over(STATEMENT);
-    let checked = check_there(&other, STATEMENT).exit(0);
-    let since = decisions
-        .iter()
-        .filter(|it| it["reason"] == "key.revoked")
-        .count();
-    assert!(since > 0);
-    let says = format!("key {key}: {since} decisions in entries ");
-    assert!(checked.out.starts_with(&says), "{checked:?}");
-    assert!(
-        checked.out.contains("not looked up in the log"),
-        "{checked:?}"
-    );
-}
-
-#[test]
-fn a_statement_is_looked_up_in_a_copy_of_a_log_that_has_gone_on() {
-    let kept = Kept::new();
-    kept.revoke(&kept.key);
-    kept.evaluate();
-    let state = ["audit", "no-allow-after", &kept.key, "--out", STATEMENT];
-    kept.run(&state).exit(0);
-    let other = kept.handed_over(STATEMENT);
-    kept.evaluate();
-    copy(
-        &kept.folder.file("log").join("tile"),
-        &other.file("copy/tile"),
-    );
-    fs::copy(
-        kept.folder.file("log/checkpoint"),
-        other.file("copy/checkpoint"),
-    )
-    .unwrap();
-    let with_log = |log: &str| {
-        let check = ["cert", "check", STATEMENT, "--policy", "log.policy"];
-        other.run(&[&check[..], &["--key", "governance.pub", "--log", log]].concat())
-    };
-    let checked = with_log("copy").exit(0);
-    assert!(checked.out.contains("the log bears it out"), "{checked:?}");
-    let (policy, keys) = trusted(&other);
-    let statement = fs::read(other.file(STATEMENT)).unwrap();
-    let (statement, _) = Statement::check(&statement, &policy, &keys).unwrap();
-    let size = statement.claims.checkpoint.checkpoint().head().size;
-    let bundle = other.file(&format!("copy/tile/entries/000.p/{size}"));
-    let bytes = fs::read(&bundle).unwrap();
-    let mut changed = bytes;
-    let half = changed.len() / 2;
-    changed[half] ^= 1;
-    fs::write(&bundle, changed).unwrap();
-    let refused = with_log("copy").exit(1);
-    assert!(
-        refused.err.contains("do not lead to the root hash"),
-        "{refused:?}"
-    );
-    fs::remove_file(&bundle).unwrap();
-    with_log("copy").exit(1);
-}
-
-/// The oldest entries are gone, and both say from where on the log was read.
-#[test]
-fn what_was_pruned_is_not_vouched_for() {
-    const KEPT_FROM: u64 = 512;
-    let kept = Kept::new();
-    let lines = kept.folder.read("requests.jsonl").repeat(200);
-    kept.folder.write("many.jsonl", lines);
-    let evaluate = ["evaluate", "--format", "json", "many.jsonl"];
-    kept.run(&evaluate).exit(0);
-    let log = kept.open_log();
-    let now = keyward::clock::now();
-    let later = keyward::timestamp::Timestamp::from_millis(now.millis() + 1_000);
-    let pruned = log.prune((later, "no longer needed"), now).unwrap();
-    assert_eq!(pruned.unwrap().retention.below, KEPT_FROM);
-    drop(log);
-    kept.revoke(&kept.key);
-    kept.evaluate();
-    kept.certify(&kept.key).exit(0);
-    let (policy, keys) = trusted(&kept.folder);
-    let bytes = kept.folder.read(CERTIFICATE);
-    let (certificate, _) = check(bytes.as_bytes(), &policy, &keys).unwrap();
-    let claims = certificate.claims;
-    assert_eq!(claims.read_from, KEPT_FROM);
-    assert!(claims.last_allowed.unwrap().index > KEPT_FROM);
-    let state = ["audit", "no-allow-after", &kept.key];
-    let all = kept.run(&[&state[..], &["--from", "511"]].concat()).exit(3);
-    assert!(
-        all.err.contains("entries under 512 are no longer kept"),
-        "{all:?}"
-    );
-    let some = kept.run(&[&state[..], &["--from", "530"]].concat()).exit(1);
-    let allowed = (530..claims.event).filter(|index| {
-        let cat = ["log", "cat", "--from", &index.to_string(), "--count", "1"];
-        kept.run(&cat).exit(0).json()[0]["effect"] == "allow"
-    });
-    let says = format!(": {} of them allowed", allowed.count());
-    assert!(some.out.contains(&says), "{says} {some:?}");
-    let since = kept
-        .run(&[&state[..], &["--out", STATEMENT]].concat())
-        .exit(0);
-    assert!(since.out.contains(": 3 decisions in entries "), "{since:?}");
-    check_there(&kept.folder, STATEMENT).exit(0);
-    let nothing = kept
-        .run(&[&state[..], &["--from", "100000"]].concat())
-        .exit(2);
-    assert!(
-        nothing.err.contains("none from entry 100000 on"),
-        "{nothing:?}"
-    );
-}
-
-/// A statement that governance has signed wrongly: the log tells.
-#[test]
-fn a_log_contradicts_a_statement_that_is_wrong() {
-    let kept = Kept::new();
-    let key = kept.key.clone();
-    let (policy, keys) = trusted(&kept.folder);
-    let log = kept.folder.file("log");
-    let from = (key.parse().unwrap(), Some(0));
-    let mut uses = keyward::audit::uses::uses_after(&log, &policy, from).unwrap();
-    assert!(uses.allowed > 0);
-    let signer = read_key_file(&kept.folder.file("governance.key")).unwrap();
-    let now = keyward::clock::now();
-    assert!(keyward::governance::statement::NoAllowClaims::of(&uses, now).is_none());
-    uses.allowed = 0;
-    let claims = keyward::governance::statement::NoAllowClaims::of(&uses, now).unwrap();
-    let wrong = claims.sign(&signer[0]).unwrap();
-    let (statement, _) = Statement::check(&wrong, &policy, &keys).unwrap();
-    let found = statement.check_content(&log).unwrap_err().to_string();
-    assert!(found.contains("of them allowed"), "{found}");
-}
-
-fn trusted(folder: &Folder) -> (Policy, Vec<keyward::tlog::key::Verifier>) {
+pub(crate) fn trusted(folder: &Folder) -> (Policy, Vec<keyward::tlog::key::Verifier>) {
     let policy = Policy::parse(folder.read("log.policy").as_bytes()).unwrap();
     let keys = parse_governance_keys(&folder.read("governance.pub")).unwrap();
     (policy, keys)

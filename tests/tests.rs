@@ -17,6 +17,7 @@ mod flood;
 mod golden;
 mod hostile;
 mod native;
+mod no_allow;
 mod quickstart;
 mod replay;
 mod retention;
