@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod certificate;
 mod command;
 mod dist;
 mod docs;
@@ -17,6 +18,7 @@ mod golden;
 mod hostile;
 mod lifecycle;
 mod native;
+mod no_allow;
 mod quickstart;
 mod replay;
 mod retention;

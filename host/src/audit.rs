@@ -7,6 +7,7 @@ pub mod replay;
 pub mod scopes;
 mod sets;
 pub mod usage;
+pub mod uses;
 pub mod verify;
 pub mod what_if;
 mod window;

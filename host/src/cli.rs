@@ -4,6 +4,8 @@
 //! 2 usage or configuration; 3 the log or the registry failed. Results go to standard output,
 //! everything else to standard error.
 
+mod audit;
+mod cert;
 mod check;
 mod evaluate;
 mod explain;
@@ -68,6 +70,12 @@ enum Command {
     /// Issue, import, export and show keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Certify revocations, and check what was certified
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
+    /// Say from a log what became of a key
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Build policy modules
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -194,6 +202,8 @@ fn run(cli: &Cli) -> Result<Status, Failure> {
         Command::Explain(args) => explain::run(&cli.config, args),
         Command::Log(command) => log::run(&cli.config, command),
         Command::Key(command) => key::run(&cli.config, command),
+        Command::Cert(command) => cert::run(&cli.config, command),
+        Command::Audit(command) => audit::run(&cli.config, command),
         Command::Policy(PolicyCommand::Build(args)) => policy_build::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

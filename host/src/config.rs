@@ -142,6 +142,13 @@ impl RetentionConfig {
 }
 
 impl Config {
+    /// The file with the key that signs as governance.
+    #[must_use]
+    pub fn governance_key(&self) -> PathBuf {
+        let named = self.governance.key.clone();
+        named.unwrap_or_else(|| self.log.key.with_file_name(governance::KEY_FILE))
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors
@@ -306,7 +313,7 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
     let policies = root.sections("policy", "[[policy]]", problems);
     let policies = policy::read(policies, limits, source, problems);
     let governance = root.section("governance", "[governance]", problems);
-    let governance = governance.map(|section| governance::read(section, problems));
+    let governance = governance.map(|section| governance::read(section, &source.file, problems));
     let principals = root.sections("principal", "[[principal]]", problems);
     let principals = governance::read_principals(principals, problems);
     root.finish(problems);

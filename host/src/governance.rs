@@ -5,10 +5,21 @@
 //!  (who)       (role and     (key, version and    (durable; what a crash has left
 //!               certification) event, together)    behind is appended by the next)
 //! ```
+//! And what it tells others, signed by a key of its own: that a key was revoked
+//! ([`certificate`]), and that nothing was allowed with it since ([`statement`]).
 
+pub mod certificate;
+mod codec;
 #[cfg(feature = "sqlite")]
 pub mod follow;
 pub mod preflight;
 pub mod principal;
 #[cfg(feature = "sqlite")]
 pub mod recorded;
+mod sign1;
+pub mod statement;
+
+pub use sign1::{
+    GOVERNANCE_KEYS_MAX, GOVERNANCE_KEYS_MAX_BYTES, GovernanceKeysError, Sign1Error,
+    parse_governance_keys,
+};

@@ -82,7 +82,8 @@ pub use coalesce::Counted;
 pub use entries::Entries;
 pub use entry::{
     Boot, Coalesced, ENTRY_MAX_BYTES, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage,
-    RETENTION_POLICY_MAX_BYTES, Recovery, Reload, Retention, encode_decision_into,
+    RETENTION_POLICY_MAX_BYTES, REVOCATION_MAX_BYTES, Recovery, Reload, Retention, Revocation,
+    encode_decision_into,
 };
 pub use error::{AppendError, AppendErrorKind, LogError};
 pub use key_file::{KeyFileError, create_key_file, read_key_file};
@@ -255,6 +256,14 @@ impl Log {
     /// [`AppendError`] when the log has not taken it; no other key may then sign.
     pub fn append_log_key(&self, log_key: &LogKey) -> Result<Receipt, AppendError> {
         self.append_durable(&Entry::LogKey(log_key.clone()).encode())
+    }
+
+    /// Appends what governance certifies of a revocation, and returns when that is durable.
+    ///
+    /// # Errors
+    /// [`AppendError`] when the log has not taken it.
+    pub fn append_revocation(&self, revocation: &Revocation) -> Result<Receipt, AppendError> {
+        self.append_durable(&Entry::Revocation(revocation.clone()).encode())
     }
 
     /// Prunes the entries that are older than `before`, by a policy in its author's words of 1 to

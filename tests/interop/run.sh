@@ -9,12 +9,14 @@
 # x/mod       Debian, of Go itself      verify.go    Ed25519, entries, tiles, proofs, consistency
 # sigstore    npm                       verify.mjs   Ed25519, proofs
 # aics-witness PyPI                     on loopback  cosigns what goes on, tells what was taken back
+# pycose      PyPI, with cbor2          verify_cose.py   what governance signs
 #
 # What the machine lacks is installed: Go and Node.js by apt-get, the rest into the folder of
 # KEYWARD_INTEROP_CACHE; without one, into a folder that is removed at the end.
 set -euo pipefail
 
 AICS_TLOG=0.2.1 AICS_WITNESS=0.1.0 CRYPTOGRAPHY=50.0.2 SIGSTORE=3.1.1
+PYCOSE=1.1.0 CBOR2=5.9.0
 SIZES=(1 256 257 65536 69950 70000)
 
 die() { printf 'interop: %s\n' "$*" >&2; exit 2; }
@@ -45,15 +47,17 @@ fi
 
 python=$cache/venv/bin/python
 versions='from importlib.metadata import version as of
-print(of("aics-tlog"), of("aics-witness"), of("cryptography"))'
-if [ "$("$python" -c "$versions" 2>/dev/null)" != "$AICS_TLOG $AICS_WITNESS $CRYPTOGRAPHY" ]; then
+print(of("aics-tlog"), of("aics-witness"), of("cryptography"), of("pycose"), of("cbor2"))'
+if [ "$("$python" -c "$versions" 2>/dev/null)" != \
+  "$AICS_TLOG $AICS_WITNESS $CRYPTOGRAPHY $PYCOSE $CBOR2" ]; then
   python3 -m venv --clear "$cache/venv"
-  # aics-tlog asks for a newer Python than it needs.
+  # aics-tlog asks for a newer Python than it needs; pycose cannot read with cbor2 6.
   pip=("$python" -m pip install --quiet --disable-pip-version-check)
-  "${pip[@]}" "cryptography==$CRYPTOGRAPHY" &&
+  "${pip[@]}" "cryptography==$CRYPTOGRAPHY" "pycose==$PYCOSE" \
+    "cbor2==$CBOR2" &&
     "${pip[@]}" --no-deps --ignore-requires-python "aics-tlog==$AICS_TLOG" \
       "aics-witness==$AICS_WITNESS" ||
-    die "pip cannot install aics-tlog, aics-witness and cryptography"
+    die "pip cannot install aics-tlog, aics-witness, cryptography and pycose"
 fi
 
 version='console.log(require("@sigstore/verify/package.json").version)'
@@ -65,8 +69,8 @@ fi
 GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS='' GOCACHE="$cache/go" \
   go build -o "$work/verify-go" "$here/verify.go" || die "verify.go cannot be built"
 
-printf 'Python %s, aics-tlog %s, cryptography %s; %s; Node.js %s, @sigstore/verify %s\n' \
-  "$("$python" -V | cut -d' ' -f2)" "$AICS_TLOG" "$CRYPTOGRAPHY" \
+printf 'Python %s, aics-tlog %s, cryptography %s, pycose %s; %s; Node.js %s, @sigstore/verify %s\n' \
+  "$("$python" -V | cut -d' ' -f2)" "$AICS_TLOG" "$CRYPTOGRAPHY" "$PYCOSE" \
   "$(go version | cut -d' ' -f3)" "$(node --version)" "$SIGSTORE"
 
 # --- what a verifier says --------------------------------------------------------------------------
@@ -90,9 +94,11 @@ says() {
 }
 
 aics_tlog() { "$python" "$here/verify.py" "$@"; }
+pycose() { "$python" "$here/verify_cose.py" "$@"; }
 x_mod() { "$work/verify-go" "$@"; }
 sigstore() { node "$here/verify.mjs" "$@"; }
 log_verify() { "$keyward" log verify --policy log.policy "$@"; }
+cert_check() { "$keyward" cert check --policy log.policy --key governance.pub "$@"; }
 check_proof() { "$keyward" log check-proof --policy log.policy "$@"; }
 each() { for it in "${@:2}"; do "$1" "$it" || return; done; }
 continues() { log_verify log --since "$1"; }
@@ -276,6 +282,80 @@ says x/mod 'rejects: rejected: fork.tlog-proof: another proof than tlog makes of
 says sigstore "accepts: accepted: a checkpoint of $size entries, 1 proofs" \
   sigstore log log.policy fork.tlog-proof
 says check-proof 'accepts: ML-DSA-44' check_proof fork.tlog-proof
+
+# --- what governance signs -------------------------------------------------------------------------
+
+cd "$work"
+"$keyward" init governed >/dev/null
+cd governed
+sed -i 's|^keys = .*|path = "keyward.db"|' keyward.toml
+"$keyward" log init >/dev/null
+"$keyward" cert init >/dev/null
+key=$("$keyward" key issue --owner sync --scope inventory:read --expires-in-days 30 2>/dev/null |
+  cut -d_ -f3)
+for method in GET PUT; do
+  printf '{"key":"%s","method":"%s","host":"api.example.com","path":"/inventory/4"}\n' "$key" "$method"
+done >requests.jsonl
+decide() { "$keyward" evaluate --format json requests.jsonl >/dev/null 2>errors || die "$(cat errors)"; }
+decide
+"$keyward" key revoke "$key" --reason 'it leaked' --emergency >/dev/null 2>&1 || die "not revoked"
+decide
+certificate=$key.tlog-proof statement=$key.no-allow
+"$keyward" cert revocation "$key" --out "$certificate"
+"$keyward" audit no-allow-after "$key" --out "$statement" >/dev/null
+size=$(sed -n 2p log/checkpoint)
+
+case='a revocation certificate'
+says aics-tlog "accepts: accepted: $size entries, 1 proofs" aics_tlog log log.policy "$certificate"
+says x/mod "accepts: accepted: $size entries, 1 proofs" x_mod log log.policy "$certificate"
+says sigstore "accepts: accepted: a checkpoint of $size entries, 1 proofs" \
+  sigstore log log.policy "$certificate"
+says pycose "accepts: revocation+cbor key $key of keyward.example/quickstart" \
+  pycose governance.pub "$certificate"
+says 'cert check' "accepts: key $key was revoked at " cert_check "$certificate"
+
+case='that nothing was allowed'
+says pycose "accepts: no-allow+cbor key $key of keyward.example/quickstart" \
+  pycose governance.pub "$statement"
+says 'cert check' 'accepts: the log bears it out' cert_check "$statement" --log log
+
+# changed_signature FILE: the last bit of governance's signature is another one.
+changed_signature() {
+  python3 - "$1" <<'END'
+import base64, sys
+
+data = open(sys.argv[1], "rb").read()
+flip = lambda data: data[:-1] + bytes([data[-1] ^ 1])
+if data.startswith(b"c2sp.org"):
+    lines = data.split(b"\n")
+    lines[1] = b"extra " + base64.b64encode(flip(base64.b64decode(lines[1][6:])))
+    data = b"\n".join(lines)
+else:
+    data = flip(data)
+open(sys.argv[1], "wb").write(data)
+END
+}
+
+case="a bit of governance's signature"
+cp "$certificate" changed.tlog-proof
+cp "$statement" changed.no-allow
+changed_signature changed.tlog-proof
+changed_signature changed.no-allow
+says aics-tlog 'rejects: rejected: changed.tlog-proof: the entry is not included' \
+  aics_tlog log log.policy changed.tlog-proof
+says pycose 'rejects: rejected: the signature is wrong' pycose governance.pub changed.tlog-proof
+says 'cert check' 'rejects: the checkpoint does not include the entry' cert_check changed.tlog-proof
+says pycose 'rejects: rejected: the signature is wrong' pycose governance.pub changed.no-allow
+says 'cert check' 'rejects: the signature by the governance key' cert_check changed.no-allow
+
+case='another governance key'
+mkdir other
+cp governance.pub other/
+rm governance.key governance.pub
+"$keyward" cert init >/dev/null
+says pycose 'rejects: rejected: signed by an unknown key' pycose governance.pub "$certificate"
+says 'cert check' 'rejects: which is not a governance key that you trust' cert_check "$certificate"
+cp other/governance.pub .
 
 # --- a witness that is not ours, over HTTP ---------------------------------------------------------
 

@@ -97,6 +97,7 @@ impl Iterator for Replay<'_> {
                     | Entry::Recovery(_)
                     | Entry::Reload(_)
                     | Entry::Retention(_)
+                    | Entry::Revocation(_)
                     | Entry::KeyEvent(_),
                 ) => {}
                 Err(error) => return Some(Err(AuditError::Entry { index, error })),

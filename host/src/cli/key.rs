@@ -3,7 +3,7 @@
 
 mod change;
 mod issue;
-mod keeper;
+pub(super) mod keeper;
 mod preflight;
 mod read;
 mod revoke;
@@ -93,7 +93,7 @@ pub(super) struct Reasoned {
 }
 
 impl OneKey {
-    fn id(&self) -> Result<KeyId, Failure> {
+    pub(super) fn id(&self) -> Result<KeyId, Failure> {
         self.id.parse().map_err(Failure::usage)
     }
 }

@@ -70,7 +70,7 @@ Examples:
 
 /// A log folder, and who is trusted to sign it.
 #[derive(Args, Debug)]
-struct TrustedLog {
+pub(super) struct TrustedLog {
     /// The log folder, or a copy of it; by default that of the configuration
     #[arg(value_hint = ValueHint::DirPath)]
     log: Option<PathBuf>,
@@ -80,7 +80,7 @@ struct TrustedLog {
 
 /// Who is trusted.
 #[derive(Args, Debug)]
-struct PolicyFile {
+pub(super) struct PolicyFile {
     /// Who is trusted to sign (C2SP tlog-policy); by default `log.policy` beside the log's key
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     policy: Option<PathBuf>,
@@ -112,14 +112,14 @@ fn show_checkpoint(config: &Path, args: &CheckpointArgs) -> Result<Status, Failu
 }
 
 impl TrustedLog {
-    fn read(&self, config: &Path) -> Result<(PathBuf, Policy), Failure> {
+    pub(super) fn read(&self, config: &Path) -> Result<(PathBuf, Policy), Failure> {
         let folder = log_folder(self.log.as_deref(), config)?;
         Ok((folder, self.policy.read(config)?))
     }
 }
 
 impl PolicyFile {
-    fn read(&self, config: &Path) -> Result<Policy, Failure> {
+    pub(super) fn read(&self, config: &Path) -> Result<Policy, Failure> {
         let path = match &self.policy {
             Some(path) => path.clone(),
             None => policy_path(&open::config(config)?.log.key),
@@ -141,7 +141,7 @@ pub(super) fn policy_path(key: &Path) -> PathBuf {
 }
 
 /// A checkpoint, and whose signatures on it are good.
-fn signed_text(checkpoint: &SignedCheckpoint, accepted: &Accepted<'_>) -> String {
+pub(super) fn signed_text(checkpoint: &SignedCheckpoint, accepted: &Accepted<'_>) -> String {
     let mut text = String::new();
     let head = checkpoint.checkpoint().head();
     let origin = checkpoint.checkpoint().origin();
@@ -178,12 +178,17 @@ const fn key_type(key_type: KeyType) -> &'static str {
 
 /// Writes a file, whole or not at all; `None`: to standard output. What is no file, such as a
 /// terminal or a link, is written to and not replaced.
-fn write_result(path: Option<&Path>, text: &str) -> Result<(), Failure> {
-    let Some(path) = path else {
-        return print(text).map(drop);
-    };
+pub(super) fn write_result(path: Option<&Path>, text: &str) -> Result<(), Failure> {
+    match path {
+        Some(path) => write_file(path, text.as_bytes()),
+        None => print(text).map(drop),
+    }
+}
+
+/// Writes a file, whole or not at all, as [`write_result`] does.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if std::fs::symlink_metadata(path).is_ok_and(|it| !it.is_file()) {
-        return std::fs::write(path, text)
+        return std::fs::write(path, bytes)
             .with_context(|| format!("`{}` cannot be written", path.display()))
             .map_err(Failure::Usage);
     }
@@ -191,7 +196,7 @@ fn write_result(path: Option<&Path>, text: &str) -> Result<(), Failure> {
     temporary.push(format!(".{}.tmp", process::id()));
     let written = || {
         let mut file = std::fs::File::create_new(&temporary)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(bytes)?;
         std::fs::rename(&temporary, path)
     };
     written()

@@ -2,6 +2,7 @@
 //! grant.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalogue::CATALOGUE_MAX;
@@ -20,6 +21,9 @@ pub const LIFETIME_DEFAULT_DAYS: u64 = 90;
 /// The longest life that `[governance]` can allow, in days.
 pub const LIFETIME_MAX_DAYS: u64 = 36_500;
 
+/// Where the governance key is unless `[governance]` names it otherwise: beside the log's key.
+pub const KEY_FILE: &str = "governance.key";
+
 /// `[governance]`: what holds for all keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GovernanceConfig {
@@ -32,6 +36,8 @@ pub struct GovernanceConfig {
     /// Scopes that there are beside those of the routes: at most
     /// [`CATALOGUE_MAX`], none of them with a wildcard.
     pub scopes: Vec<Arc<str>>,
+    /// The file with the key that signs as governance; `None`: [`KEY_FILE`] beside the log's key.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for GovernanceConfig {
@@ -40,11 +46,16 @@ impl Default for GovernanceConfig {
             max_lifetime_days: LIFETIME_DEFAULT_DAYS,
             order_hours: ORDER_DEFAULT_HOURS,
             scopes: Vec::new(),
+            key: None,
         }
     }
 }
 
-pub(super) fn read(mut section: Section<'_, '_>, problems: &mut Problems) -> GovernanceConfig {
+pub(super) fn read(
+    mut section: Section<'_, '_>,
+    file: &Path,
+    problems: &mut Problems,
+) -> GovernanceConfig {
     const LIFETIME: Bounds = Bounds {
         key: "max_lifetime_days",
         least: 1,
@@ -59,6 +70,9 @@ pub(super) fn read(mut section: Section<'_, '_>, problems: &mut Problems) -> Gov
         max_lifetime_days: section.number(LIFETIME, LIFETIME_DEFAULT_DAYS, problems),
         order_hours: section.number(ORDER, ORDER_DEFAULT_HOURS, problems),
         scopes: read_scopes(&mut section, SCOPES, problems).unwrap_or_default(),
+        key: section
+            .text("key", problems)
+            .map(|key| super::beside(file, key.value)),
     };
     section.finish(problems);
     governance

@@ -81,6 +81,8 @@ pub enum Action {
     Emergency,
     /// Review what somebody else did in an emergency.
     Review,
+    /// Sign as governance: that a key was revoked, that nothing was allowed with it since.
+    Certify,
 }
 
 /// Somebody may not do something.
@@ -123,7 +125,7 @@ pub enum Unauthorized {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::View,
         Self::Export,
         Self::Issue,
@@ -136,6 +138,7 @@ impl Action {
         Self::ConfirmRevocation,
         Self::Emergency,
         Self::Review,
+        Self::Certify,
     ];
 
     /// Which roles may: the one table of it.
@@ -143,7 +146,7 @@ impl Action {
     pub const fn roles(self) -> &'static [Role] {
         match self {
             Self::View => &[Role::Viewer, Role::Operator, Role::Manager, Role::Auditor],
-            Self::Export => &[Role::Manager, Role::Auditor],
+            Self::Export | Self::Certify => &[Role::Manager, Role::Auditor],
             Self::Issue | Self::Rotate | Self::Restrict | Self::Restore | Self::OrderRevocation => {
                 &[Role::Operator, Role::Manager]
             }
@@ -177,6 +180,7 @@ impl Action {
             Self::ConfirmRevocation => "confirm a revocation",
             Self::Emergency => "revoke in an emergency",
             Self::Review => "review an emergency",
+            Self::Certify => "certify what became of a key",
         }
     }
 }
@@ -398,6 +402,19 @@ mod tests {
         assert_eq!(authorize_grants(&[], "bob", ["*:*"]), Ok(()));
         let stranger = authorize_grants(&[principal(&[Role::Manager], 80)], "bob", ["a:b"]);
         assert_eq!(stranger, Err(Unauthorized::Stranger("bob".to_owned())));
+    }
+
+    #[test]
+    fn managers_and_auditors_certify() {
+        let now = at("2026-06-01T00:00:00Z");
+        let may = |role| {
+            let certify = |score| principal(&[role], score).authorize(Action::Certify, now);
+            (certify(70).is_ok(), certify(69).is_ok())
+        };
+        assert_eq!(may(Role::Manager), (true, false));
+        assert_eq!(may(Role::Auditor), (true, false));
+        assert_eq!(may(Role::Operator), (false, false));
+        assert_eq!(may(Role::Viewer), (false, false));
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Entry {
     KeyEvent(KeyEvent),
     /// Denials of one reason, counted instead of recorded one by one.
     Coalesced(Coalesced),
+    /// Governance certifies that a key was revoked.
+    Revocation(Revocation),
 }
 
 /// A host has started to write; what an auditor has to know about the entries up to the next boot.
@@ -152,6 +154,19 @@ pub struct Retention {
 /// The most bytes of a retention policy in its author's words.
 pub const RETENTION_POLICY_MAX_BYTES: usize = 4_096;
 
+/// Governance certifies that a key was revoked. The log keeps what governance has signed, and does
+/// not look into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// When it was certified.
+    pub time: Timestamp,
+    /// A `COSE_Sign1`: 1 to [`REVOCATION_MAX_BYTES`].
+    pub cose: Vec<u8>,
+}
+
+/// The most bytes of what governance signs of a revocation.
+pub const REVOCATION_MAX_BYTES: usize = 4_096;
+
 /// Why some bytes are not an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
@@ -205,6 +220,7 @@ impl Entry {
             Self::Retention(retention) => encode::retention(retention, &mut bytes),
             Self::KeyEvent(event) => encode::key_event(event, &mut bytes),
             Self::Coalesced(coalesced) => encode::coalesced(coalesced, &mut bytes),
+            Self::Revocation(revocation) => encode::revocation(revocation, &mut bytes),
         }
         bytes
     }
@@ -222,6 +238,7 @@ impl Entry {
             Self::Retention(retention) => retention.time,
             Self::KeyEvent(event) => event.time,
             Self::Coalesced(coalesced) => coalesced.to,
+            Self::Revocation(revocation) => revocation.time,
         }
     }
 

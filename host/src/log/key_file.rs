@@ -1,5 +1,6 @@
 //! The file with the private keys that sign a log's checkpoints: one to a line, in the form of Go's
-//! notes (`PRIVATE+KEY+<name>+<id>+<base64>`), the Ed25519 key first. For its owner only.
+//! notes (`PRIVATE+KEY+<name>+<id>+<base64>`), the Ed25519 key first. For its owner only. The
+//! governance key is in a file of the same form.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -37,15 +38,16 @@ pub enum KeyFileError {
     Open,
 }
 
-/// Makes a key file with an Ed25519 and an ML-DSA-44 key of this name from seeds that are random
-/// and nobody else's. It is there whole or not at all, and outlives a power cut when this returns.
+/// Makes a key file with an Ed25519 key of this name and, where there is a second seed, an
+/// ML-DSA-44 key, from seeds that are random and nobody else's. It is there whole or not at all,
+/// and outlives a power cut when this returns.
 ///
 /// # Errors
 /// [`KeyFileError`]; a file that is there is left as it is.
 pub fn create_key_file(
     path: &Path,
     name: &str,
-    seeds: &[[u8; SEED_BYTES]; LOG_KEYS_MAX],
+    seeds: &[[u8; SEED_BYTES]],
 ) -> Result<Vec<Signer>, KeyFileError> {
     const TYPES: [KeyType; LOG_KEYS_MAX] = [KeyType::Ed25519, KeyType::MlDsa44Cosignature];
     let signers: Result<Vec<_>, KeyError> = (TYPES.iter().zip(seeds))
@@ -126,6 +128,10 @@ mod tests {
         assert_eq!(vkeys(&read), vkeys(&made));
         let again = create_key_file(&path, "keyward.example/prod-eu", &[[1; 32]; 2]);
         assert!(matches!(again, Err(KeyFileError::Exists)));
+        let one = folder.path().join("governance.key");
+        let made_one = create_key_file(&one, "keyward.example/prod-eu", &SEEDS[..1]).unwrap();
+        assert_eq!(vkeys(&made_one), vkeys(&made)[..1]);
+        assert_eq!(vkeys(&read_key_file(&one).unwrap()), vkeys(&made_one));
         assert_eq!(vkeys(&read_key_file(&path).unwrap()), vkeys(&made));
     }
 

@@ -175,7 +175,7 @@ impl Verifier {
     }
 
     /// Whether a signature of a message is by this key.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.key {
             PublicKey::Ed25519(key) | PublicKey::Ed25519Cosignature(key) => {
                 ed25519_dalek::Signature::from_slice(signature)
@@ -244,7 +244,7 @@ impl Signer {
     }
 
     /// The signature of a message. The same message has always the same signature.
-    pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         match &self.secret {
             SecretKey::Ed25519(key) => Ok(key.sign(message).to_bytes().to_vec()),
             SecretKey::MlDsa44(key) => match key.try_sign(message) {

@@ -18,25 +18,25 @@ use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
 use crate::timestamp::Timestamp;
 
 /// Somebody at work: the registry, and the log if no host is writing it.
-pub(super) struct Keeper<'a> {
+pub(in crate::cli) struct Keeper<'a> {
     config: &'a Config,
-    pub(super) registry: SqliteRegistry,
+    pub(in crate::cli) registry: SqliteRegistry,
     log: Option<Log>,
-    pub(super) now: Timestamp,
+    pub(in crate::cli) now: Timestamp,
     actor: String,
 }
 
 /// What is to be done, to which key.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Intent {
-    pub(super) action: Action,
-    pub(super) key: Option<KeyId>,
+pub(in crate::cli) struct Intent {
+    pub(in crate::cli) action: Action,
+    pub(in crate::cli) key: Option<KeyId>,
 }
 
 impl<'a> Keeper<'a> {
     /// Lets somebody begin who may do what is intended. What was changed earlier and is not in the
     /// log is told first, and a registry that is not the one the log knows is refused.
-    pub(super) fn begin(config: &'a Config, intent: Intent) -> Result<Self, Failure> {
+    pub(in crate::cli) fn begin(config: &'a Config, intent: Intent) -> Result<Self, Failure> {
         let open = match intent.action {
             Action::Issue => SqliteRegistry::open,
             _ => SqliteRegistry::open_existing,
@@ -64,7 +64,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Lets somebody look who may.
-    pub(super) fn look(config: &'a Config) -> Result<Self, Failure> {
+    pub(in crate::cli) fn look(config: &'a Config) -> Result<Self, Failure> {
         let mut keeper = Self {
             config,
             registry: database(config, SqliteRegistry::open_existing)?,
@@ -80,7 +80,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Lets go on who may do something more. A refusal is an event.
-    pub(super) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
+    pub(in crate::cli) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
         let user = os_user();
         let may = authorize(&self.config.principals, &user, (intent.action, self.now));
         match may {
@@ -142,6 +142,11 @@ impl<'a> Keeper<'a> {
         Ok(changed)
     }
 
+    /// The log, which has all events; `None`: a host is writing it.
+    pub(in crate::cli) fn into_log(self) -> Option<Log> {
+        self.log
+    }
+
     /// Brings the log up to date.
     fn record(&mut self) -> Result<(), Failure> {
         let Some(log) = &self.log else {
@@ -182,7 +187,7 @@ const fn is_restriction(action: Action) -> bool {
 }
 
 /// The operating system's user.
-pub(super) fn os_user() -> String {
+pub(in crate::cli) fn os_user() -> String {
     let uid = Uid::current();
     let user = User::from_uid(uid).ok().flatten();
     user.map_or_else(|| format!("uid-{uid}"), |user| user.name)

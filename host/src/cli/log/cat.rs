@@ -5,12 +5,15 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, ValueHint};
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Status, log_folder};
 use crate::decision::DecisionRecord;
 use crate::decision::verdict::{Evaluated, Outcome, Params};
+use crate::governance::certificate::RevocationClaims;
 use crate::key::KeyId;
 use crate::key::event::{KeyEvent, Subject};
 use crate::log::{Durability, Entry, LogReader};
@@ -116,6 +119,12 @@ fn entry_json(entry: &Entry) -> Value {
             "policy_set": reload.policy_set,
         }),
         Entry::KeyEvent(event) => key_event_json(event),
+        Entry::Revocation(revocation) => json!({
+            "type": "revocation",
+            "time": revocation.time,
+            "claims": RevocationClaims::unverified(&revocation.cose).as_ref().map(claims_json),
+            "cose": STANDARD.encode(&revocation.cose),
+        }),
         Entry::Retention(retention) => json!({
             "type": "retention",
             "time": retention.time,
@@ -124,6 +133,34 @@ fn entry_json(entry: &Entry) -> Value {
             "policy": retention.policy,
         }),
     }
+}
+
+/// What governance says of a revocation, as JSON.
+fn claims_json(claims: &RevocationClaims) -> Value {
+    json!({
+        "origin": claims.origin,
+        "key": claims.key,
+        "key_record": claims.key_record,
+        "revoked_at": claims.revoked_at,
+        "by": claims.by,
+        "reason": claims.reason,
+        "order": claims.order.as_ref().map(|it| json!({
+            "digest": it.digest,
+            "at": it.at,
+            "by": it.by,
+        })),
+        "event": claims.event,
+        "read_from": claims.read_from,
+        "last_allowed": claims.last_allowed.map(|it| json!({
+            "index": it.index,
+            "time": it.time,
+            "leaf": it.leaf,
+        })),
+        "first_denied": claims.first_denied.map(|it| json!({
+            "index": it.index,
+            "time": it.time,
+        })),
+    })
 }
 
 /// A key event as JSON.

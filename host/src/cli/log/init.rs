@@ -79,7 +79,7 @@ pub(super) fn make_key(path: &Path, origin: &str) -> Result<Vec<Signer>, Failure
         let filled = operating_system().fill(seed);
         filled.map_err(Failure::storage)?;
     }
-    create_key_file(path, origin, &seeds)
+    create_key_file(path, origin, &*seeds)
         .with_context(|| format!("`{}`", path.display()))
         .map_err(Failure::Usage)
 }

@@ -29,6 +29,8 @@ pub(super) const RETENTION: u64 = 6;
 /// See [`BOOT`].
 pub(super) const KEY_EVENT: u64 = 8;
 pub(super) const COALESCED: u64 = 7;
+/// See [`BOOT`].
+pub(super) const REVOCATION: u64 = 9;
 
 /// The layout of the types that have only had one: the second item of each.
 pub(super) const LAYOUT: u64 = 1;

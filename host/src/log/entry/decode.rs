@@ -21,7 +21,7 @@ use crate::timestamp::Timestamp;
 use super::codes::{self, Answers, asked, value};
 use super::{
     Boot, Coalesced, Entry, EntryError, LOG_KEYS_MAX, LogKey, Outage, RETENTION_POLICY_MAX_BYTES,
-    Recovery, Reload, Retention,
+    REVOCATION_MAX_BYTES, Recovery, Reload, Retention, Revocation,
 };
 
 /// Reads one entry that fills `bytes`, and says in which layout it is. Whether it is in canonical
@@ -39,6 +39,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
         (codes::RETENTION | codes::COALESCED, codes::LAYOUT) => 6,
         (codes::KEY_EVENT, codes::LAYOUT) => 10,
+        (codes::REVOCATION, codes::LAYOUT) => 4,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
         (
@@ -50,7 +51,8 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
             | codes::LOG_KEY
             | codes::RETENTION
             | codes::KEY_EVENT
-            | codes::COALESCED,
+            | codes::COALESCED
+            | codes::REVOCATION,
             other,
         ) => {
             return Err(EntryError::UnknownVersion(other));
@@ -72,6 +74,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         codes::RETENTION => Entry::Retention(cbor.retention()?),
         codes::KEY_EVENT => Entry::KeyEvent(cbor.key_event()?),
         codes::COALESCED => Entry::Coalesced(cbor.coalesced()?),
+        codes::REVOCATION => Entry::Revocation(cbor.revocation()?),
         _ => Entry::Decision(cbor.decision(layout)?),
     };
     if cbor.decoder.position() == bytes.len() {
@@ -208,6 +211,20 @@ impl<'b> Cbor<'b> {
             reason: self.text()?.into(),
             count: self.number("how many were denied")?,
         })
+    }
+
+    fn revocation(&mut self) -> Result<Revocation, EntryError> {
+        let time = self.instant()?;
+        let offset = self.decoder.position();
+        let expected = "a certified revocation";
+        let cose = self.decoder.bytes();
+        match cose.map_err(|_| EntryError::Malformed { offset, expected })? {
+            cose if (1..=REVOCATION_MAX_BYTES).contains(&cose.len()) => Ok(Revocation {
+                time,
+                cose: cose.to_owned(),
+            }),
+            _ => Err(EntryError::Malformed { offset, expected }),
+        }
     }
 
     fn reload(&mut self) -> Result<Reload, EntryError> {

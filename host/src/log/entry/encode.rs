@@ -19,7 +19,7 @@ use crate::key::event::{KeyEvent, Subject};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, value};
-use super::{Boot, Coalesced, LogKey, Outage, Recovery, Reload, Retention};
+use super::{Boot, Coalesced, LogKey, Outage, Recovery, Reload, Retention, Revocation};
 
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
@@ -62,6 +62,10 @@ pub(super) fn key_event(event: &KeyEvent, out: &mut Vec<u8>) {
 
 pub(super) fn coalesced(coalesced: &Coalesced, out: &mut Vec<u8>) {
     finish(out, |cbor| cbor.coalesced(coalesced));
+}
+
+pub(super) fn revocation(revocation: &Revocation, out: &mut Vec<u8>) {
+    finish(out, |cbor| cbor.revocation(revocation));
 }
 
 /// Writing to a vector cannot fail. Should the encoder ever report that it did, nothing is left in
@@ -133,6 +137,13 @@ impl Cbor<'_> {
         self.instant(reload.time)?;
         self.0.bytes(reload.previous.as_bytes())?;
         self.0.bytes(reload.policy_set.as_bytes())?;
+        Ok(())
+    }
+
+    fn revocation(&mut self, revocation: &Revocation) -> Written {
+        self.open(4, codes::REVOCATION, codes::LAYOUT)?;
+        self.instant(revocation.time)?;
+        self.0.bytes(&revocation.cose)?;
         Ok(())
     }
 

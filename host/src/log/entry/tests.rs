@@ -120,6 +120,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => recovery,
         1 => reload,
         1 => retention,
+        1 => revocation(),
         6 => decision,
     ]
 }
@@ -151,6 +152,11 @@ fn boot() -> impl Strategy<Value = Entry> {
                 })
             },
         )
+}
+
+fn revocation() -> impl Strategy<Value = Entry> {
+    let cose = vec(any::<u8>(), 1..40);
+    (instant(), cose).prop_map(|(time, cose)| Entry::Revocation(Revocation { time, cose }))
 }
 
 fn key_event() -> impl Strategy<Value = Entry> {

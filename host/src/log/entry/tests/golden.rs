@@ -197,6 +197,20 @@ fn coalesced_denials_have_these_bytes_for_ever() {
     );
 }
 
+#[test]
+fn a_revocation_has_these_bytes_for_ever() {
+    let revocation = |size| {
+        Entry::Revocation(Revocation {
+            time: Timestamp::from_millis(10),
+            cose: vec![0xd2; size],
+        })
+    };
+    check(&revocation(3), "84 09 01 0a 43 d2d2d2");
+    for size in [0, REVOCATION_MAX_BYTES + 1] {
+        assert!(Entry::decode(&revocation(size).encode()).is_err(), "{size}");
+    }
+}
+
 /// The bytes of the evaluations of [`full_decision`].
 #[test]
 fn a_retention_has_these_bytes_for_ever() {
