@@ -13,6 +13,7 @@ mod log;
 mod open;
 mod output;
 mod policy_build;
+mod registry;
 mod replay;
 
 use std::fmt::Display;
@@ -67,6 +68,9 @@ enum Command {
     /// Issue, import, export and show keys
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Back up, check and migrate the registry file
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
     /// Build policy modules
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -193,6 +197,7 @@ fn run(cli: &Cli) -> Result<Status, Failure> {
         Command::Explain(args) => explain::run(&cli.config, args),
         Command::Log(command) => log::run(&cli.config, command),
         Command::Key(command) => key::run(&cli.config, command),
+        Command::Registry(command) => registry::run(&cli.config, command),
         Command::Policy(PolicyCommand::Build(args)) => policy_build::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -3,7 +3,9 @@
 
 mod change;
 mod issue;
-mod keeper;
+pub(super) mod keeper;
+mod list;
+mod marks;
 mod read;
 mod revoke;
 mod rotate;
@@ -31,7 +33,8 @@ pub(super) enum KeyCommand {
     /// Print every key as JSON Lines, with the digests of the secrets
     Export,
     /// List keys, and mark those that break the policies' rules
-    List,
+    #[command(after_help = list::EXAMPLES)]
+    List(list::ListArgs),
     /// Show everything about a key
     Show(OneKey),
     /// Show what was done to a key, by whom and why
@@ -98,7 +101,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::Issue(args) => issue::issue(&config, args),
         KeyCommand::Import { file } => issue::import(&config, file),
         KeyCommand::Export => read::export(&config),
-        KeyCommand::List => read::list(&config),
+        KeyCommand::List(args) => list::run(&config, args),
         KeyCommand::Show(key) => read::show(&config, key.id()?),
         KeyCommand::History(key) => read::history(&config, key.id()?),
         KeyCommand::Rotate(args) => rotate::run(&config, args),

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use super::super::output::clip;
 use super::super::{Failure, Status, open, print, say};
 use super::keeper::{Intent, Keeper};
-use super::read::not_compliant;
+use super::marks::Marks;
 use super::{DAY_MS, after, time};
 use crate::address::Network;
 use crate::config::Config;
@@ -72,7 +72,7 @@ Example:
   keyward key issue --owner inventory-sync --scope inventory:read --expires-in-days 90 \\
     --allow-network 203.0.113.0/24 --label connector=quickbooks";
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write `name=value`")?;
     Ok((name.to_owned(), value.to_owned()))
 }
@@ -128,7 +128,7 @@ fn warn_of(config: &Config, record: &KeyRecord, now: Timestamp) {
     let Ok(policies) = open::policies(&config.policies, &engine) else {
         return;
     };
-    for reason in not_compliant(&policies, record.clone(), now) {
+    for reason in &*Marks::new(policies).of(record.clone(), now) {
         say(format_args!(
             "warning: the policies will refuse this key with {reason}"
         ));

@@ -17,19 +17,19 @@ use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
 use crate::timestamp::Timestamp;
 
 /// Somebody at work: the registry, and the log if no host is writing it.
-pub(super) struct Keeper<'a> {
+pub(in crate::cli) struct Keeper<'a> {
     config: &'a Config,
-    pub(super) registry: SqliteRegistry,
+    pub(in crate::cli) registry: SqliteRegistry,
     log: Option<Log>,
-    pub(super) now: Timestamp,
+    pub(in crate::cli) now: Timestamp,
     actor: String,
 }
 
 /// What is to be done, to which key.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Intent {
-    pub(super) action: Action,
-    pub(super) key: Option<KeyId>,
+pub(in crate::cli) struct Intent {
+    pub(in crate::cli) action: Action,
+    pub(in crate::cli) key: Option<KeyId>,
 }
 
 impl<'a> Keeper<'a> {
@@ -63,7 +63,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Lets somebody look who may.
-    pub(super) fn look(config: &'a Config) -> Result<Self, Failure> {
+    pub(in crate::cli) fn look(config: &'a Config) -> Result<Self, Failure> {
         let mut keeper = Self {
             config,
             registry: database(config, SqliteRegistry::open_existing)?,
@@ -79,7 +79,7 @@ impl<'a> Keeper<'a> {
     }
 
     /// Lets go on who may do something more. A refusal is an event.
-    pub(super) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
+    pub(in crate::cli) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
         let user = os_user();
         let may = authorize(&self.config.principals, &user, (intent.action, self.now));
         match may {
@@ -167,7 +167,7 @@ const fn is_restriction(action: Action) -> bool {
 }
 
 /// The operating system's user.
-fn os_user() -> String {
+pub(in crate::cli) fn os_user() -> String {
     let uid = Uid::current();
     let user = User::from_uid(uid).ok().flatten();
     user.map_or_else(|| format!("uid-{uid}"), |user| user.name)
@@ -192,7 +192,7 @@ where
 }
 
 /// A refusal of what was asked for is usage; everything else is the registry's.
-pub(super) fn registry_failed(config: &Config, error: SqliteError) -> Failure {
+pub(in crate::cli) fn registry_failed(config: &Config, error: SqliteError) -> Failure {
     let is_refusal = error.is_refusal();
     let context = match &config.registry.source {
         RegistrySource::Database(path) => format!("registry `{}`", path.display()),

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::events::{By, Events};
-use super::row::{Held, Insert, held_of};
+use super::row::{Held, Insert, Origin, held_of};
 use super::{ID_ATTEMPTS_MAX, SqliteError, SqliteRegistry, row};
 use crate::credential::random::Randomness;
 use crate::credential::{IssuedSecret, random_key_id};
@@ -23,11 +23,11 @@ const SELECT_HELD: &str = concat!(
     row::columns!(),
     ", predecessor, is_unused FROM key WHERE id = ?1"
 );
-/// The last successor of a key.
+/// The successor of a key: one has at most one.
 const SELECT_SUCCESSOR: &str = concat!(
     "SELECT ",
     row::columns!(),
-    ", predecessor, is_unused FROM key WHERE predecessor = ?1 ORDER BY rowid DESC LIMIT 1"
+    ", predecessor, is_unused FROM key WHERE predecessor = ?1"
 );
 
 /// A change that was made.
@@ -210,7 +210,7 @@ impl<'t> Changing<'t> {
         held.ok_or(SqliteError::NoKey(id))?
     }
 
-    /// The last successor of a key.
+    /// The successor of a key.
     fn successor(&self, id: KeyId) -> Result<Option<Held>, SqliteError> {
         let mut statement = self.transaction.prepare_cached(SELECT_SUCCESSOR)?;
         let held = statement
@@ -260,7 +260,12 @@ impl<'t> Changing<'t> {
             let secret = IssuedSecret::generate(successor.environment, id, randomness)?;
             let successor = self.check(&successor, Some(secret.digest()))?;
             let mut insert = Insert::prepare(self.transaction)?;
-            if !insert.add(&successor, Some(old.id))? {
+            let origin = Origin {
+                // Behind the event of the old key.
+                event: self.events.next_sequence().saturating_add(1),
+                predecessor: Some(old.id),
+            };
+            if !insert.add(&successor, origin)? {
                 continue;
             }
             drop(insert);

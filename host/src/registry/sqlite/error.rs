@@ -38,6 +38,12 @@ pub enum SqliteError {
     /// Written by a later keyward.
     #[error("the registry file has schema version {0}, not {SCHEMA_VERSION}; use a newer keyward")]
     Newer(i32),
+    /// Written by an earlier keyward.
+    #[error(
+        "the registry file has schema version 1, not {SCHEMA_VERSION}; stop what uses it and run \
+         `keyward registry migrate`, which keeps the old file"
+    )]
+    Older,
     /// Damaged.
     #[error("the registry file is damaged: {0}; restore it from a backup")]
     Corrupt(String),
@@ -153,6 +159,26 @@ pub enum SqliteError {
     /// Every new id was taken already.
     #[error("every new key id is taken already; the source of random bytes is not random")]
     NoFreeId,
+    /// There is a file where a copy was to be.
+    #[error("`{0}` is there already, and nothing is written over; move it away, or name another")]
+    CopyExists(String),
+    /// A copy could not be written.
+    #[error("the copy cannot be written; its folder must exist, be writable and allow links")]
+    Copy(#[source] io::Error),
+    /// A copy or a migration was checked and is not right.
+    #[error(
+        "{findings} things are wrong with it, the first: {first}; `keyward registry check` names \
+         all of them, and nothing was written"
+    )]
+    Wrong {
+        /// How many things.
+        findings: u64,
+        /// The first of them.
+        first: String,
+    },
+    /// A file of schema version 1 does not add up.
+    #[error("the registry file of schema version 1 does not add up: {0}; restore a backup")]
+    NotMigrated(String),
     /// Anything else, in SQLite's words.
     #[error("SQLite says: {0}")]
     Other(String),
@@ -178,6 +204,7 @@ impl SqliteError {
                 | Self::OwnOrder(_)
                 | Self::OrderExpired(_)
                 | Self::Unreviewed { .. }
+                | Self::CopyExists(_)
                 | Self::NoEmergency(_)
                 | Self::OwnEmergency(_)
         )

@@ -56,28 +56,39 @@ pub(super) struct Events<'t> {
 
 impl<'t> Events<'t> {
     pub(super) fn begin(transaction: &'t Transaction<'t>, by: By<'t>) -> Result<Self, SqliteError> {
+        let mut events = Self::begin_at(transaction, by)?;
+        let sql = "SELECT at FROM key_event ORDER BY sequence DESC LIMIT 1";
+        let last = transaction
+            .query_row(sql, [], |row| row.get(0))
+            .optional()?;
+        if let Some(last) = last.map(Timestamp::from_millis) {
+            let behind_ms = last.millis().saturating_sub(by.at.millis());
+            if behind_ms > CLOCK_BEHIND_MAX_MS {
+                let now = by.at;
+                return Err(SqliteError::ClockBehind { now, last });
+            }
+            events.at = by.at.max(last);
+        }
+        Ok(events)
+    }
+
+    /// As [`Events::begin`], with the time as it is given: what is told was done earlier.
+    pub(super) fn begin_at(
+        transaction: &'t Transaction<'t>,
+        by: By<'t>,
+    ) -> Result<Self, SqliteError> {
         by.check()?;
-        let sql = "SELECT sequence, entry, at FROM key_event ORDER BY sequence DESC LIMIT 1";
+        let sql = "SELECT sequence, entry FROM key_event ORDER BY sequence DESC LIMIT 1";
         let last = transaction
             .query_row(sql, [], |row| {
                 let (sequence, entry): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                Ok((sequence, Digest::of(&entry), row.get::<_, i64>(2)?))
+                Ok((sequence.unsigned_abs(), Digest::of(&entry)))
             })
             .optional()?;
-        let mut at = by.at;
-        if let Some((_, _, last)) = last {
-            let behind_ms = last.saturating_sub(at.millis());
-            let last = Timestamp::from_millis(last);
-            if behind_ms > CLOCK_BEHIND_MAX_MS {
-                return Err(SqliteError::ClockBehind { now: at, last });
-            }
-            at = at.max(last);
-        }
-        let last = last.map(|(sequence, digest, _)| (sequence.unsigned_abs(), digest));
         Ok(Self {
             transaction,
             by,
-            at,
+            at: by.at,
             last,
         })
     }
@@ -85,6 +96,11 @@ impl<'t> Events<'t> {
     /// The time of the change: not before the last one.
     pub(super) const fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// The number of the event that is appended next.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.last.map_or(1, |(last, _)| last.saturating_add(1))
     }
 
     /// Appends an event, and returns it.
@@ -96,7 +112,7 @@ impl<'t> Events<'t> {
     ) -> Result<KeyEvent, SqliteError> {
         let event = KeyEvent {
             time: self.at,
-            sequence: self.last.map_or(1, |(last, _)| last.saturating_add(1)),
+            sequence: self.next_sequence(),
             previous: self.last.map(|(_, digest)| digest),
             kind,
             subject,
@@ -232,7 +248,7 @@ impl SqliteRegistry {
 }
 
 /// As SQLite keeps it.
-fn number(number: u64) -> i64 {
+pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
