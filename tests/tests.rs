@@ -17,6 +17,7 @@ mod golden;
 mod hostile;
 mod native;
 mod quickstart;
+mod registry;
 mod replay;
 mod retention;
 mod reuse;
