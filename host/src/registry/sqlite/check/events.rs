@@ -57,9 +57,8 @@ impl<E: From<SqliteError>> Check<'_, E> {
 
     /// What an event needs and has not.
     fn missing(&self, event: &KeyEvent) -> Result<Option<&'static str>, SqliteError> {
-        let subject = match &event.subject {
-            Subject::Key { id, .. } => id,
-            _ => return Ok(None),
+        let Subject::Key { id: subject, .. } = &event.subject else {
+            return Ok(None);
         };
         let is_there = match (event.kind, &event.order) {
             (KeyEventKind::RevocationOrdered, Some(order)) => {

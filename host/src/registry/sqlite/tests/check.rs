@@ -27,7 +27,7 @@ fn findings_at(registry: &SqliteRegistry, ms: i64) -> String {
             Ok::<_, SqliteError>(())
         })
         .unwrap();
-    assert_eq!(checked.findings as usize, found.lines().count());
+    assert_eq!(checked.findings, found.lines().count() as u64);
     found
 }
 
@@ -86,128 +86,130 @@ fn nothing_is_wrong_with_what_keyward_wrote() {
     assert_eq!(findings_at(&open(&path), 400 * DAY_MS as i64), "");
 }
 
+/// What somebody does to the file, and what the check then says; nothing: it cannot know.
+const SPOILERS: [(&str, &str); 30] = [
+    (
+        "UPDATE key SET owner = 'x' WHERE id = '000000000002'",
+        "key `000000000002`: its column",
+    ),
+    ("DELETE FROM key_event WHERE sequence = 16", ""),
+    (
+        "DELETE FROM key_event WHERE sequence = 15",
+        "key event 16: the event before it is 14",
+    ),
+    (
+        "DELETE FROM key_event WHERE sequence = 1",
+        "key event 2: the event before it is 0",
+    ),
+    (
+        "UPDATE key_event SET at = at + 1 WHERE sequence = 3",
+        "key event 3: its column `at`",
+    ),
+    (
+        "UPDATE key_event SET kind = 'masked' WHERE sequence = 3",
+        "key event 3: its column `kind`",
+    ),
+    (
+        "UPDATE key_event SET key_id = NULL WHERE sequence = 3",
+        "key event 3: its column `key_id`",
+    ),
+    (
+        "UPDATE key_event SET record = NULL WHERE sequence = 3",
+        "key event 3: its record",
+    ),
+    (
+        "UPDATE key_event SET record = '{}' WHERE sequence = 1",
+        "key event 1: its record",
+    ),
+    (
+        "UPDATE key_event SET entry = x'00' WHERE sequence = 4",
+        "key event 4: its entry is not",
+    ),
+    (
+        "UPDATE key_event SET entry = zeroblob(70000) WHERE sequence = 4",
+        "key event 4: its entry",
+    ),
+    (
+        "UPDATE key_event SET entry = (SELECT entry FROM key_event WHERE sequence = 5) WHERE sequence = 4",
+        "key event 4: it does not name the event before it",
+    ),
+    (
+        "DELETE FROM key WHERE id = '000000000007'",
+        "key event 2: it brought 1 keys, and 0 are there",
+    ),
+    (
+        "UPDATE key SET record = replace(record, 'owner-7', 'owner-8'), owner = 'owner-8' WHERE id = '000000000007'",
+        "key event 2: the keys that it brought are not those",
+    ),
+    (
+        "UPDATE key SET record = replace(record, 'read_only\":true', 'read_only\":false') WHERE id = '000000000001'",
+        "key `000000000001`: its record is not the one that its last event led to",
+    ),
+    (
+        "UPDATE key SET first_event = 2 WHERE id = '000000000001'",
+        "key event 1: it brought 3 keys, and 2",
+    ),
+    (
+        "UPDATE key SET first_event = 3 WHERE id = '000000000007'",
+        "key `000000000007`: event 3 did not make it",
+    ),
+    (
+        "UPDATE key SET is_unused = 0 WHERE is_unused",
+        "its column `is_unused` is not what",
+    ),
+    (
+        "UPDATE key SET predecessor = '000000000007' WHERE predecessor IS NOT NULL",
+        "did not make it, or not so",
+    ),
+    (
+        "UPDATE key SET predecessor = (SELECT id FROM key WHERE is_unused) WHERE first_event = 3",
+        "which is not older",
+    ),
+    (
+        "UPDATE revocation_order SET reason = 'other' WHERE outcome = 'open'",
+        "it has another digest",
+    ),
+    (
+        "UPDATE revocation_order SET outcome = 'open'",
+        "its outcome is not what the events say",
+    ),
+    (
+        "UPDATE revocation_order SET outcome = 'confirmed'",
+        "its outcome is not what the events say",
+    ),
+    (
+        "DELETE FROM revocation_order WHERE outcome = 'open'",
+        "the order or the emergency that it tells of",
+    ),
+    (
+        "DELETE FROM emergency",
+        "the order or the emergency that it tells of",
+    ),
+    (
+        "UPDATE emergency SET manager = 'bob'",
+        "the emergency that is noted for it is not",
+    ),
+    (
+        "UPDATE emergency SET sequence = 3",
+        "key event 3: the emergency that is noted",
+    ),
+    (
+        "UPDATE emergency SET sequence = 99",
+        "names a `key_event` that is not there",
+    ),
+    (
+        "UPDATE key SET predecessor = '00000000000x' WHERE is_unused",
+        "names a `key` that is not there",
+    ),
+    (
+        "UPDATE key SET version = 0 WHERE id = '000000000007'",
+        "registry file: CHECK constraint failed",
+    ),
+];
+
 #[test]
 fn whatever_is_changed_in_the_file_is_named() {
-    let spoilers = [
-        (
-            "UPDATE key SET owner = 'x' WHERE id = '000000000002'",
-            "key `000000000002`: its column",
-        ),
-        ("DELETE FROM key_event WHERE sequence = 16", ""),
-        (
-            "DELETE FROM key_event WHERE sequence = 15",
-            "key event 16: the event before it is 14",
-        ),
-        (
-            "DELETE FROM key_event WHERE sequence = 1",
-            "key event 2: the event before it is 0",
-        ),
-        (
-            "UPDATE key_event SET at = at + 1 WHERE sequence = 3",
-            "key event 3: its column `at`",
-        ),
-        (
-            "UPDATE key_event SET kind = 'masked' WHERE sequence = 3",
-            "key event 3: its column `kind`",
-        ),
-        (
-            "UPDATE key_event SET key_id = NULL WHERE sequence = 3",
-            "key event 3: its column `key_id`",
-        ),
-        (
-            "UPDATE key_event SET record = NULL WHERE sequence = 3",
-            "key event 3: its record",
-        ),
-        (
-            "UPDATE key_event SET record = '{}' WHERE sequence = 1",
-            "key event 1: its record",
-        ),
-        (
-            "UPDATE key_event SET entry = x'00' WHERE sequence = 4",
-            "key event 4: its entry is not",
-        ),
-        (
-            "UPDATE key_event SET entry = zeroblob(70000) WHERE sequence = 4",
-            "key event 4: its entry",
-        ),
-        (
-            "UPDATE key_event SET entry = (SELECT entry FROM key_event WHERE sequence = 5) WHERE sequence = 4",
-            "key event 4: it does not name the event before it",
-        ),
-        (
-            "DELETE FROM key WHERE id = '000000000007'",
-            "key event 2: it brought 1 keys, and 0 are there",
-        ),
-        (
-            "UPDATE key SET record = replace(record, 'owner-7', 'owner-8'), owner = 'owner-8' WHERE id = '000000000007'",
-            "key event 2: the keys that it brought are not those",
-        ),
-        (
-            "UPDATE key SET record = replace(record, 'read_only\":true', 'read_only\":false') WHERE id = '000000000001'",
-            "key `000000000001`: its record is not the one that its last event led to",
-        ),
-        (
-            "UPDATE key SET first_event = 2 WHERE id = '000000000001'",
-            "key event 1: it brought 3 keys, and 2",
-        ),
-        (
-            "UPDATE key SET first_event = 3 WHERE id = '000000000007'",
-            "key `000000000007`: event 3 did not make it",
-        ),
-        (
-            "UPDATE key SET is_unused = 0 WHERE is_unused",
-            "its column `is_unused` is not what",
-        ),
-        (
-            "UPDATE key SET predecessor = '000000000007' WHERE predecessor IS NOT NULL",
-            "did not make it, or not so",
-        ),
-        (
-            "UPDATE key SET predecessor = (SELECT id FROM key WHERE is_unused) WHERE first_event = 3",
-            "which is not older",
-        ),
-        (
-            "UPDATE revocation_order SET reason = 'other' WHERE outcome = 'open'",
-            "it has another digest",
-        ),
-        (
-            "UPDATE revocation_order SET outcome = 'open'",
-            "its outcome is not what the events say",
-        ),
-        (
-            "UPDATE revocation_order SET outcome = 'confirmed'",
-            "its outcome is not what the events say",
-        ),
-        (
-            "DELETE FROM revocation_order WHERE outcome = 'open'",
-            "the order or the emergency that it tells of",
-        ),
-        (
-            "DELETE FROM emergency",
-            "the order or the emergency that it tells of",
-        ),
-        (
-            "UPDATE emergency SET manager = 'bob'",
-            "the emergency that is noted for it is not",
-        ),
-        (
-            "UPDATE emergency SET sequence = 3",
-            "key event 3: the emergency that is noted",
-        ),
-        (
-            "UPDATE emergency SET sequence = 99",
-            "names a `key_event` that is not there",
-        ),
-        (
-            "UPDATE key SET predecessor = '00000000000x' WHERE is_unused",
-            "names a `key` that is not there",
-        ),
-        (
-            "UPDATE key SET version = 0 WHERE id = '000000000007'",
-            "registry file: CHECK constraint failed",
-        ),
-    ];
-    for (sql, expected) in spoilers {
+    for (sql, expected) in SPOILERS {
         let (_folder, path, registry) = full();
         let editor = Connection::open(&path).unwrap();
         editor
