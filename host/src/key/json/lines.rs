@@ -86,8 +86,8 @@ pub enum LineError {
     TooMany,
 }
 
-/// Reads JSON Lines, one key a line; blank lines and a byte order mark are skipped. The order of the
-/// file is kept.
+/// Reads JSON Lines, one key a line; blank lines and a byte order mark are skipped. The order of
+/// the file is kept.
 ///
 /// # Errors
 /// [`LineProblems`] when any line is not a key, or two have the same id.

@@ -1,7 +1,7 @@
 //! Copies of a registry file while others use it.
 //!
-//! A copy is made with `VACUUM INTO`, in one read transaction: in WAL mode it stops no writer, and no
-//! writer makes it begin anew, as the online backup API does when another process writes between
+//! A copy is made with `VACUUM INTO`, in one read transaction: in WAL mode it stops no writer, and
+//! no writer makes it begin anew, as the online backup API does when another process writes between
 //! its steps. What it writes is one file that needs no write-ahead log beside it, and it holds
 //! nothing that was deleted or replaced, such as the digests of earlier secrets.
 
