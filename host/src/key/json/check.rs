@@ -92,8 +92,8 @@ pub enum FieldProblem {
          under `[registry]`"
     )]
     AnyNetwork(Network),
-    /// A grace period on a key that is not deprecated.
-    #[error("only a deprecated key has a grace period; this key is {}", .0.as_str())]
+    /// A grace period on a key that was never deprecated.
+    #[error("only a key that was deprecated has a grace period; this key is {}", .0.as_str())]
     NotDeprecated(Lifecycle),
     /// The key would end when, or before, it begins.
     #[error("not after `issued_at`")]
@@ -173,7 +173,8 @@ impl Checker {
         if record.expires_at.is_some_and(|end| end <= record.issued_at) {
             self.report("expires_at", FieldProblem::NotAfterIssue);
         }
-        if record.grace_until.is_some() && record.lifecycle != Lifecycle::Deprecated {
+        // One that is suspended or revoked may have been deprecated before.
+        if record.grace_until.is_some() && record.lifecycle == Lifecycle::Active {
             self.report("grace_until", FieldProblem::NotDeprecated(record.lifecycle));
         }
     }

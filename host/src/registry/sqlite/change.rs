@@ -95,7 +95,8 @@ impl SqliteRegistry {
             }
             if let Some(id) = held.predecessor {
                 let older = change.held(id)?;
-                if change.state(&older) == State::Deprecated {
+                // Suspended, it can be resumed within its grace period.
+                if !change.state(&older).is_terminal() {
                     let until = older.record().grace_until;
                     if !force {
                         return Err(SqliteError::RotationInProgress { key: id, until });

@@ -301,3 +301,34 @@ fn a_copy_is_a_registry_of_its_own_and_replaces_nothing() {
     });
     assert_eq!(left.count(), 0);
 }
+
+/// A leaked key has often been rotated already.
+#[test]
+fn a_deprecated_key_is_suspended_and_revoked_as_any_other() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    let mut random = operating_system();
+    let rotation = Rotation {
+        grace_ms: DAY_MS,
+        lifetime_max_ms: 90 * DAY_MS,
+    };
+    let (key, _) = registry
+        .issue(&new_key(), by("ann", 0), &mut random)
+        .unwrap();
+    let mut rotate = |registry: &mut SqliteRegistry, id, ms| {
+        registry.rotate(id, (rotation, false), by("ann", ms), &mut random)
+    };
+    let next = rotate(&mut registry, key.id, 1).unwrap().successor.id;
+    registry.edit(next, &Edit::Activate, by("ann", 2)).unwrap();
+    registry.edit(key.id, &Edit::Suspend, by("ann", 3)).unwrap();
+    // It could be resumed: a third usable key.
+    let error = rotate(&mut registry, next, 4).unwrap_err();
+    assert!(
+        matches!(error, SqliteError::RotationInProgress { .. }),
+        "{error}"
+    );
+    registry.edit(key.id, &Edit::Resume, by("ann", 5)).unwrap();
+    registry.revoke_in_emergency(key.id, by("ann", 6)).unwrap();
+    rotate(&mut registry, next, 7).unwrap();
+    assert_eq!(findings(&registry), "");
+}
