@@ -301,6 +301,8 @@ fn roles_and_certifications_say_who_may_what() {
     assert!(said.contains("was not passed with 60 %"), "{said}");
     key(&["list"]).exit(0);
     be(&folder, "eve", "\"viewer\"", 80);
+    let said = key(&["export"]).exit(2).err;
+    assert!(said.contains("`eve` may not export keys"), "{said}");
     let said = key(&["mask", &id]).exit(2).err;
     assert!(said.contains("`eve` may not restrict keys"), "{said}");
     let config = folder.read("keyward.toml");
@@ -310,9 +312,30 @@ fn roles_and_certifications_say_who_may_what() {
         "keyward.toml",
         format!("{before}os_user = \"nobody-here\"{after}"),
     );
-    for command in [&["history", &id][..], &["suspend", &id]] {
+    for command in [
+        &["history", &id][..],
+        &["suspend", &id],
+        &["list"],
+        &["show", &id],
+    ] {
         assert!(key(command).exit(2).err.contains("is no principal"));
     }
+    // As the owner of the registry through sudo, each person is who they are.
+    be(&folder, "ann", "\"operator\"", 80);
+    let config = folder.read("keyward.toml");
+    let (before, after) = config.split_once("os_user = \"").unwrap();
+    let after = after.split_once('"').unwrap().1;
+    folder.write(
+        "keyward.toml",
+        format!("{before}os_user = \"ann-at-work\"{after}"),
+    );
+    assert!(key(&["mask", &id]).exit(2).err.contains("is no principal"));
+    let mut through_sudo = folder.command(&["key", "mask", &id]);
+    let through_sudo = through_sudo
+        .env("SUDO_USER", "ann-at-work")
+        .output()
+        .unwrap();
+    Ran::of(&through_sudo).exit(0);
     // Every refusal of a change is an event, which the next change tells the log.
     be(&folder, "ann", "\"operator\"", 80);
     let refused = history(&folder, &id)

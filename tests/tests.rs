@@ -20,6 +20,7 @@ mod lifecycle;
 mod native;
 mod no_allow;
 mod quickstart;
+mod registry;
 mod replay;
 mod retention;
 mod reuse;

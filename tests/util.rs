@@ -77,6 +77,7 @@ impl Folder {
             .args(args)
             .env("XDG_CACHE_HOME", cache());
         command.env("NO_COLOR", "1").stdin(Stdio::null());
+        command.env_remove("SUDO_USER");
         command
     }
 

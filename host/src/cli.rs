@@ -15,6 +15,7 @@ mod log;
 mod open;
 mod output;
 mod policy_build;
+mod registry;
 mod replay;
 
 use std::fmt::Display;
@@ -76,6 +77,9 @@ enum Command {
     /// Say from a log what became of a key
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Back up, check and migrate the registry file
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
     /// Build policy modules
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -204,6 +208,7 @@ fn run(cli: &Cli) -> Result<Status, Failure> {
         Command::Key(command) => key::run(&cli.config, command),
         Command::Cert(command) => cert::run(&cli.config, command),
         Command::Audit(command) => audit::run(&cli.config, command),
+        Command::Registry(command) => registry::run(&cli.config, command),
         Command::Policy(PolicyCommand::Build(args)) => policy_build::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

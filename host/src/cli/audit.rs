@@ -95,7 +95,7 @@ fn no_allow_after(config: &Path, args: &NoAllowArgs) -> Result<Status, Failure> 
 fn signer(config: &Path) -> Result<Signer, Failure> {
     let config = open::config(config)?;
     let intent = (Action::Certify, clock::now());
-    authorize(&config.principals, &os_user(), intent).map_err(Failure::usage)?;
+    authorize(&config.principals, &os_user(&config), intent).map_err(Failure::usage)?;
     governance_signer(&config)
 }
 

@@ -4,6 +4,8 @@
 mod change;
 mod issue;
 pub(super) mod keeper;
+mod list;
+mod marks;
 mod preflight;
 mod read;
 mod revoke;
@@ -34,7 +36,8 @@ pub(super) enum KeyCommand {
     /// Print every key as JSON Lines, with the digests of the secrets
     Export,
     /// List keys, and mark those that break the policies' rules
-    List,
+    #[command(after_help = list::EXAMPLES)]
+    List(list::ListArgs),
     /// Show everything about a key
     Show(OneKey),
     /// Show what was done to a key, by whom and why
@@ -105,7 +108,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::Issue(args) => issue::issue(&config, args),
         KeyCommand::Import { file } => issue::import(&config, file),
         KeyCommand::Export => read::export(&config),
-        KeyCommand::List => read::list(&config),
+        KeyCommand::List(args) => list::run(&config, args),
         KeyCommand::Show(key) => read::show(&config, key.id()?),
         KeyCommand::History(key) => read::history(&config, key.id()?),
         KeyCommand::Usage(args) => usage::run(&config, args),

@@ -65,8 +65,10 @@ pub enum Action {
     Issue,
     /// Rotate a key.
     Rotate,
-    /// Suspend, mask, shorten, narrow, end a grace period, change networks.
+    /// Suspend, mask, shorten, end a grace period: what takes away, and nothing else.
     Restrict,
+    /// Narrow the scopes, change the networks.
+    Adjust,
     /// Resume a key, or take it out of the read-only mask.
     Restore,
     /// Grant more.
@@ -125,12 +127,13 @@ pub enum Unauthorized {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::View,
         Self::Export,
         Self::Issue,
         Self::Rotate,
         Self::Restrict,
+        Self::Adjust,
         Self::Restore,
         Self::Widen,
         Self::Force,
@@ -147,9 +150,12 @@ impl Action {
         match self {
             Self::View => &[Role::Viewer, Role::Operator, Role::Manager, Role::Auditor],
             Self::Export | Self::Certify => &[Role::Manager, Role::Auditor],
-            Self::Issue | Self::Rotate | Self::Restrict | Self::Restore | Self::OrderRevocation => {
-                &[Role::Operator, Role::Manager]
-            }
+            Self::Issue
+            | Self::Rotate
+            | Self::Restrict
+            | Self::Adjust
+            | Self::Restore
+            | Self::OrderRevocation => &[Role::Operator, Role::Manager],
             Self::Widen
             | Self::Force
             | Self::ConfirmRevocation
@@ -173,6 +179,7 @@ impl Action {
             Self::Issue => "issue or import keys",
             Self::Rotate => "rotate keys",
             Self::Restrict => "restrict keys",
+            Self::Adjust => "change the scopes or networks of keys",
             Self::Restore => "take restrictions off keys",
             Self::Widen => "grant a key more",
             Self::Force => "force a rotation",

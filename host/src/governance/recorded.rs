@@ -50,6 +50,16 @@ pub enum RecordError {
         /// The entry.
         index: u64,
     },
+    /// The log does not have all events before one that it has.
+    #[error("the log has key event {sequence} (entry {index}) behind {before}")]
+    Gap {
+        /// The number of the key event before it in the log; 0: there is none.
+        before: u64,
+        /// The number.
+        sequence: u64,
+        /// The entry.
+        index: u64,
+    },
 }
 
 /// Appends to a log all events of a registry that it does not have, and returns how many. They are
@@ -81,6 +91,50 @@ pub fn record(
     Ok(count)
 }
 
+/// What a log has of a registry's events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Key events in the log.
+    pub logged: u64,
+    /// Events of the registry that the log does not have yet.
+    pub pending: u64,
+}
+
+/// Compares all key events that a log keeps with a registry's, and writes nothing. Hands over
+/// every event that is not the registry's, and every gap.
+///
+/// # Errors
+/// That of `each`, or [`RecordError`] when the log or the registry cannot be read.
+pub fn compare<E: From<RecordError>>(
+    registry: &SqliteRegistry,
+    reader: &LogReader,
+    mut each: impl FnMut(RecordError) -> Result<(), E>,
+) -> Result<Compared, E> {
+    let is_whole = reader.pruned().map_err(RecordError::from)?.is_none();
+    let mut last = is_whole.then_some(0_u64);
+    let mut logged = 0_u64;
+    each_logged(registry, (reader, 0), |known, checked| {
+        logged = logged.saturating_add(1);
+        if let Err(error) = checked {
+            each(error)?;
+        }
+        let sequence = known.sequence;
+        if let Some(before) = last.filter(|before| before.saturating_add(1) != sequence) {
+            let index = known.log_index;
+            each(RecordError::Gap {
+                before,
+                sequence,
+                index,
+            })?;
+        }
+        last = Some(sequence);
+        Ok::<(), E>(())
+    })?;
+    let newest = registry.last_event().map_err(RecordError::from)?;
+    let pending = newest.saturating_sub(last.unwrap_or(0));
+    Ok(Compared { logged, pending })
+}
+
 /// How far the log has the events: as noted, and what was appended since then.
 fn logged(registry: &SqliteRegistry, reader: &LogReader) -> Result<Option<Recorded>, RecordError> {
     let pruned = reader.pruned()?.map_or(0, |it| it.retention.below);
@@ -97,18 +151,36 @@ fn logged(registry: &SqliteRegistry, reader: &LogReader) -> Result<Option<Record
         known = known.filter(|_| is_there);
     }
     let from = known.map_or(0, |known| known.log_index);
+    each_logged(registry, (reader, from), |logged, checked| {
+        known = Some(logged);
+        checked
+    })?;
+    Ok(known)
+}
+
+/// Hands over the key events of a log from an entry on, and whether each is the registry's.
+fn each_logged<E: From<RecordError>>(
+    registry: &SqliteRegistry,
+    (reader, from): (&LogReader, u64),
+    mut each: impl FnMut(Recorded, Result<(), RecordError>) -> Result<(), E>,
+) -> Result<(), E> {
     for entry in reader.entries_from(from) {
-        let (index, bytes) = entry?;
+        let (index, bytes) = entry.map_err(RecordError::from)?;
         // An entry that this version does not know is no key event that it has written.
         if let Ok(Entry::KeyEvent(event)) = Entry::decode(&bytes) {
-            check(registry, &event, (index, &bytes))?;
-            known = Some(Recorded {
+            let logged = Recorded {
                 sequence: event.sequence,
                 log_index: index,
-            });
+            };
+            match check(registry, &event, (index, &bytes)) {
+                Err(error @ (RecordError::Read(_) | RecordError::Registry(_))) => {
+                    return Err(error.into());
+                }
+                checked => each(logged, checked)?,
+            }
         }
     }
-    Ok(known)
+    Ok(())
 }
 
 /// The event in the log has to be the registry's.

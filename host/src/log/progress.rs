@@ -6,9 +6,10 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::error::AppendError;
 
@@ -16,6 +17,9 @@ use super::error::AppendError;
 pub(super) const DURABLE_WAIT_MAX_MS: u64 = 1_000;
 /// How often, at most, a sealed log asks the disk for room, unless entries are made durable.
 const SEALED_ASK_MS: u64 = 100;
+/// How long the sync thread waits for others to join, in microseconds, when the sync before was
+/// waited for by several: all whom that answered come back at about the same time.
+const GATHER_US: u64 = 200;
 /// How long closing waits for the last sync.
 const CLOSE_WAIT_MAX_MS: u64 = 2_000;
 
@@ -26,6 +30,8 @@ pub(super) struct Progress {
     durable: AtomicU64,
     /// Someone waits for entries below this index.
     requested: AtomicU64,
+    /// How many have waited since the last sync began.
+    waiters: AtomicU64,
     /// Something was written since the last sync began.
     dirty: AtomicBool,
     /// Someone has waited in vain and no sync has ended since: the next ones need not wait too.
@@ -50,6 +56,7 @@ impl Progress {
         Self {
             durable: AtomicU64::new(durable),
             requested: AtomicU64::new(durable),
+            waiters: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             sealed: AtomicBool::new(false),
@@ -95,6 +102,7 @@ impl Progress {
     /// The poison, or a timeout; they may be durable all the same, or become so.
     pub(super) fn wait_durable(&self, end: u64) -> Result<(), AppendError> {
         self.requested.fetch_max(end, Ordering::SeqCst);
+        self.waiters.fetch_add(1, Ordering::SeqCst);
         let mut gate = self.gate.lock();
         self.work.notify_one();
         let waiting = |_: &mut bool| self.durable() < end && self.poison.get().is_none();
@@ -129,10 +137,11 @@ impl Progress {
     }
 
     /// For the sync thread: waits until there is something to sync, and then until someone waits
-    /// for it or the interval is over. `false`: the log is closing, this is the last sync.
+    /// for it or the interval is over. `several` is the thread's note on whether more than one has
+    /// waited for the sync before. `false`: the log is closing, this is the last sync.
     ///
     /// While the log is sealed it is the clock: it comes back and lets the disk be asked.
-    pub(super) fn next_work(&self, interval: Duration) -> bool {
+    pub(super) fn next_work(&self, interval: Duration, several: &mut bool) -> bool {
         let closing = || self.closing.load(Ordering::SeqCst);
         let mut gate = self.gate.lock();
         self.work.wait_while(&mut gate, |_| {
@@ -150,6 +159,11 @@ impl Progress {
                 && !closing()
         };
         self.work.wait_while_for(&mut gate, nobody_waits, interval);
+        if *several && !closing() {
+            let gather = Duration::from_micros(GATHER_US);
+            MutexGuard::unlocked(&mut gate, || thread::sleep(gather));
+        }
+        *several = self.waiters.swap(0, Ordering::SeqCst) > 1;
         // Cleared before the sync looks how far the log goes: what is written from here on either
         // is seen by this sync or sets it again.
         self.dirty.store(false, Ordering::SeqCst);

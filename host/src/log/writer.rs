@@ -248,7 +248,8 @@ impl Writer {
 
     /// The sync thread, until the log is closed or poisoned.
     pub(super) fn run_syncs(&self, interval: Duration) {
-        while self.progress.next_work(interval) && !self.progress.is_poisoned() {
+        let mut several = false;
+        while self.progress.next_work(interval, &mut several) && !self.progress.is_poisoned() {
             self.sync_once(Room::Free);
         }
         if !self.progress.is_poisoned() {

@@ -5,12 +5,16 @@
 //! change to `key_event`; there is at most one event for each version of a key. The file is in WAL
 //! mode and a change is on the disk when its call returns.
 
+mod backup;
 mod change;
+mod check;
 mod error;
 mod events;
 mod file;
+mod migrate;
 mod order;
 mod row;
+mod select;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,11 +32,14 @@ use crate::key::{Environment, KeyId, KeyRecord, Lifecycle};
 use crate::timestamp::Timestamp;
 
 pub use change::{Changed, Rotated};
+pub use check::{Checked, Finding, Place};
 pub use error::SqliteError;
 pub use events::{By, CLOCK_BEHIND_MAX_MS, Recorded, StoredEvent};
+pub use migrate::{Migrated, kept_path};
 pub use order::Emergency;
+pub use select::{Filter, Listed};
 
-use row::{Insert, key_of};
+use row::{Insert, Origin, key_of};
 
 /// How many keys an error names; the rest is counted.
 pub const KEYS_LISTED_MAX: usize = 100;
@@ -119,7 +126,11 @@ impl SqliteRegistry {
                 // By way of the file form, so that what is issued is what could be imported.
                 let key = KeyFile::new(&new.record(id, now), None).check(options)?;
                 let key = key.with_secret(secret.digest());
-                if Insert::prepare(change.transaction())?.add(&key, None)? {
+                let origin = Origin {
+                    event: change.events.next_sequence(),
+                    predecessor: None,
+                };
+                if Insert::prepare(change.transaction())?.add(&key, origin)? {
                     change.added(KeyEventKind::Issued, key.record())?;
                     return Ok((key.into_parts().0, secret));
                 }
@@ -150,12 +161,25 @@ impl SqliteRegistry {
             return Ok(0);
         }
         self.change(change, |change| {
+            let latest = change
+                .events
+                .at()
+                .millis()
+                .saturating_add(CLOCK_BEHIND_MAX_MS);
+            let is_later = |key: &&CheckedKey| key.record().issued_at.millis() > latest;
+            if let Some(key) = keys.iter().find(is_later) {
+                return Err(SqliteError::IssuedLater(key.record().id));
+            }
             let mut insert = Insert::prepare(change.transaction())?;
             let mut existing = Vec::new();
             let mut existing_total = 0;
             let mut lines = DigestWriter::default();
+            let origin = Origin {
+                event: change.events.next_sequence(),
+                predecessor: None,
+            };
             for key in &keys {
-                if insert.add(key, None)? {
+                if insert.add(key, origin)? {
                     let record = key.record();
                     lines.write(format!("{} {}\n", record.id, record.digest()).as_bytes());
                     continue;

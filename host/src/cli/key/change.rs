@@ -138,11 +138,11 @@ pub(super) fn end_grace(config: &Config, args: &Reasoned) -> Result<Status, Fail
 
 pub(super) fn networks(config: &Config, args: &NetworksArgs) -> Result<Status, Failure> {
     let id = args.key.id()?;
-    let mut keeper = begin(config, args.dry_run, intent(id, Action::Restrict))?;
+    let mut keeper = begin(config, args.dry_run, intent(id, Action::Adjust))?;
     let record = keeper.key(&id)?;
     let edit = Edit::Networks((!args.anywhere).then(|| args.networks.clone()));
     let mut checks = Checks::default();
-    preflight::authority(config, (&[Action::Restrict], keeper.now), [], &mut checks);
+    preflight::authority(config, (&[Action::Adjust], keeper.now), [], &mut checks);
     checks.expiry_of(&record, config.governance.max_lifetime_days);
     let from = before(keeper.now, args.over);
     let accepted = (&edit, args.accept_breakage);

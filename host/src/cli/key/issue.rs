@@ -85,7 +85,7 @@ Examples:
 Which scopes there are, the routes and `scopes` in [governance] say. A wildcard is written out as
 those that it stands for, and does not cover what comes later, unless with --keep-wildcard.";
 
-fn label(text: &str) -> Result<(String, String), String> {
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write `name=value`")?;
     Ok((name.to_owned(), value.to_owned()))
 }

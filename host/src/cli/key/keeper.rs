@@ -1,5 +1,6 @@
 //! Who changes keys, in which registry, and that the log is told.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::anyhow;
@@ -47,19 +48,24 @@ impl<'a> Keeper<'a> {
             registry,
             log: None,
             now: clock::now(),
-            actor: os_user(),
+            actor: os_user(config),
         };
         keeper.authorize(intent)?;
         // What takes away is done also where the log is out of order: nobody allows then anyway.
-        keeper.log = match open_log(config) {
-            Ok(log) => log,
-            Err(Failure::Storage(error)) if is_restriction(intent.action) => {
+        let told = open_log(config).and_then(|log| {
+            keeper.log = log;
+            keeper.record()
+        });
+        match told {
+            Ok(()) => {}
+            Err(Failure::Storage(error) | Failure::Usage(error))
+                if is_restriction(intent.action) =>
+            {
                 say(format_args!("warning: not recorded for now: {error:#}"));
-                None
+                keeper.log = None;
             }
             Err(failure) => return Err(failure),
-        };
-        keeper.record()?;
+        }
         Ok(keeper)
     }
 
@@ -70,7 +76,7 @@ impl<'a> Keeper<'a> {
             registry: database(config, SqliteRegistry::open_existing)?,
             log: None,
             now: clock::now(),
-            actor: os_user(),
+            actor: os_user(config),
         };
         keeper.authorize(Intent {
             action: Action::View,
@@ -81,7 +87,7 @@ impl<'a> Keeper<'a> {
 
     /// Lets go on who may do something more. A refusal is an event.
     pub(in crate::cli) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
-        let user = os_user();
+        let user = os_user(self.config);
         let may = authorize(&self.config.principals, &user, (intent.action, self.now));
         match may {
             Ok(actor) => {
@@ -89,7 +95,9 @@ impl<'a> Keeper<'a> {
                 Ok(())
             }
             Err(refused) => {
-                self.actor = user;
+                let principals = &self.config.principals;
+                let known = principals.iter().find(|it| *it.os_user == *user);
+                self.actor = known.map_or(user, |it| it.name.to_string());
                 self.note_refusal(intent.key, &refused.to_string())?;
                 Err(Failure::usage(refused))
             }
@@ -161,6 +169,13 @@ impl<'a> Keeper<'a> {
     }
 }
 
+/// Lets somebody look at keys, or take them, who may.
+pub(super) fn may(config: &Config, action: Action) -> Result<(), Failure> {
+    let user = os_user(config);
+    let may = authorize(&config.principals, &user, (action, clock::now()));
+    may.map(drop).map_err(Failure::usage)
+}
+
 /// The log, unless a host is writing it: that records the change then.
 fn open_log(config: &Config) -> Result<Option<Log>, Failure> {
     match open::kept_log(config) {
@@ -168,8 +183,9 @@ fn open_log(config: &Config) -> Result<Option<Log>, Failure> {
         Err(Failure::Storage(error)) => match error.downcast_ref() {
             Some(LogError::InUse { holder }) => {
                 say(format_args!(
-                    "the log is being written by a host ({holder}); whoever opens it next records \
-                     this change"
+                    "the log is being written by another process ({holder}), which records this \
+                     change if it follows the registry; otherwise whoever opens the log next does, \
+                     and that host goes on as before until then"
                 ));
                 Ok(None)
             }
@@ -186,9 +202,24 @@ const fn is_restriction(action: Action) -> bool {
     )
 }
 
-/// The operating system's user.
-pub(in crate::cli) fn os_user() -> String {
+/// The person, by the operating system's name. Where the command runs as root or as the owner of
+/// the registry, which several people keep, it is the one whom sudo says: whoever can become that
+/// owner could write the registry without this command too.
+pub(in crate::cli) fn os_user(config: &Config) -> String {
     let uid = Uid::current();
+    let registry = match &config.registry.source {
+        RegistrySource::Database(path)
+        | RegistrySource::JsonLines(path)
+        | RegistrySource::Toml(path) => path,
+    };
+    let owner = std::fs::metadata(registry).or_else(|_| std::fs::metadata(&*config.file));
+    let is_shared = uid.is_root() || owner.is_ok_and(|it| it.uid() == uid.as_raw());
+    if is_shared
+        && let Ok(user) = std::env::var("SUDO_USER")
+        && !user.is_empty()
+    {
+        return user;
+    }
     let user = User::from_uid(uid).ok().flatten();
     user.map_or_else(|| format!("uid-{uid}"), |user| user.name)
 }
@@ -212,7 +243,7 @@ where
 }
 
 /// A refusal of what was asked for is usage; everything else is the registry's.
-pub(super) fn registry_failed(config: &Config, error: SqliteError) -> Failure {
+pub(in crate::cli) fn registry_failed(config: &Config, error: SqliteError) -> Failure {
     let is_refusal = error.is_refusal();
     let context = match &config.registry.source {
         RegistrySource::Database(path) => format!("registry `{}`", path.display()),

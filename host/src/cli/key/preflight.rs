@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use super::super::{Failure, Status, open, print, say};
 use super::keeper::{Keeper, os_user};
-use super::read::not_compliant;
+use super::marks::Marks;
 use crate::audit::what_if::breakage;
 use crate::config::Config;
 use crate::config::catalogue::Resolved;
@@ -61,7 +61,7 @@ pub(super) fn authority<'g>(
     grants: impl IntoIterator<Item = &'g str>,
     checks: &mut Checks,
 ) {
-    let user = os_user();
+    let user = os_user(config);
     let mut may = Ok(user.as_str());
     for action in actions {
         may = may.and_then(|_| authorize(&config.principals, &user, (*action, now)));
@@ -159,7 +159,7 @@ pub(super) fn policies(
         checks.add(POLICIES, Verdict::Warning, text);
         return;
     };
-    let reasons = not_compliant(&policies, record.clone(), now);
+    let reasons = Marks::new(policies).of(record.clone(), now);
     for reason in &reasons {
         let text = format!("the policies will refuse this key with {reason}");
         checks.add(POLICIES, Verdict::Warning, text);

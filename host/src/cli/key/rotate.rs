@@ -256,7 +256,8 @@ fn used(config: &Config, key: KeyId) -> Result<bool, Failure> {
     let Ok(reader) = LogReader::open(&config.log.path) else {
         return Ok(false); // A log that is not there has seen nobody.
     };
-    let mut is_used = false;
+    // What is pruned could have told: it counts as used, and its secret is left alone.
+    let mut is_used = reader.pruned().map_err(Failure::storage)?.is_some();
     for entry in reader.entries() {
         let (_, bytes) = entry.map_err(Failure::storage)?;
         if let Ok(Entry::Decision(decision)) = Entry::decode(&bytes) {

@@ -74,7 +74,7 @@ pub(super) fn run(config: &Config, args: &ScopesArgs) -> Result<Status, Failure>
 
 const fn intent(id: KeyId) -> Intent {
     Intent {
-        action: Action::Restrict,
+        action: Action::Adjust,
         key: Some(id),
     }
 }
@@ -91,9 +91,9 @@ fn set(config: &Config, args: &ScopesArgs) -> Result<Status, Failure> {
     let is_new = |grant: &&str| !record.scopes.iter().any(|held| covers(held, grant));
     let new: Vec<_> = grants.iter().map(String::as_str).filter(is_new).collect();
     let actions = if new.is_empty() {
-        &[Action::Restrict][..]
+        &[Action::Adjust][..]
     } else {
-        &[Action::Restrict, Action::Widen]
+        &[Action::Adjust, Action::Widen]
     };
     preflight::authority(config, (actions, keeper.now), new, &mut checks);
     checks.expiry_of(&record, config.governance.max_lifetime_days);
@@ -159,7 +159,7 @@ fn apply(
         let text = format!("the log tells {} only", covered(usage.coverage));
         checks.add(SCOPES, Verdict::Warning, text);
     }
-    preflight::authority(config, (&[Action::Restrict], keeper.now), [], &mut checks);
+    preflight::authority(config, (&[Action::Adjust], keeper.now), [], &mut checks);
     preflight::replayed(config, (record, from), (&edit, false), &mut checks)?;
     preflight::registry(&keeper, record, &mut checks)?;
     preflight::change(&keeper, (record, &edit), &mut checks)?;

@@ -175,7 +175,7 @@ fn whoever_watches_a_key_hears_of_its_end() {
     elsewhere.edit(id(), &Edit::Shorten(end), by()).unwrap();
     host.follow();
     assert_eq!((poll(), count.0.load(Ordering::SeqCst)), (Poll::Pending, 0));
-    elsewhere.order_revocation(id(), 60_000, by()).unwrap();
+    elsewhere.edit(id(), &Edit::Suspend, by()).unwrap();
     host.follow();
     assert_eq!(
         (poll(), count.0.load(Ordering::SeqCst)),

@@ -192,3 +192,48 @@ fn a_log_that_was_begun_anew_gets_all_events() {
     assert_eq!(place.record().unwrap(), 2);
     assert_eq!(place.logged(), [1, 2]);
 }
+
+/// What the comparison finds, and how many events are logged and pending.
+fn compared(place: &Place) -> (Vec<String>, u64, u64) {
+    let reader = LogReader::open(&place.folder()).unwrap();
+    let mut found = Vec::new();
+    let compared = compare(&place.registry(), &reader, |error| {
+        found.push(error.to_string());
+        Ok::<_, RecordError>(())
+    })
+    .unwrap();
+    (found, compared.logged, compared.pending)
+}
+
+#[test]
+fn a_comparison_writes_nothing_and_finds_every_difference() {
+    let place = Place::new();
+    drop(place.log());
+    assert_eq!(compared(&place), (Vec::new(), 0, 1));
+    place.record().unwrap();
+    place.edit(&Edit::Mask(true));
+    assert_eq!(compared(&place), (Vec::new(), 1, 1));
+    assert_eq!(place.logged(), [1]);
+    // A gap: event 2 is left out.
+    place.edit(&Edit::Mask(false));
+    let third = place.registry().event(3).unwrap().unwrap();
+    place.log().append_stored_event(&third).unwrap();
+    let (found, logged, pending) = compared(&place);
+    assert_eq!((logged, pending), (2, 0));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("key event 3"), "{found:?}");
+    assert!(found[0].ends_with("behind 1"), "{found:?}");
+    // Another registry.
+    fs::remove_file(place.database()).unwrap();
+    let other = Place::new();
+    other.edit(&Edit::Suspend);
+    other.edit(&Edit::Resume);
+    fs::rename(other.database(), place.database()).unwrap();
+    let (found, _, _) = compared(&place);
+    assert!(
+        found
+            .iter()
+            .any(|it| it.contains("key event 3 of the registry")),
+        "{found:?}"
+    );
+}

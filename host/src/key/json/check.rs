@@ -92,9 +92,9 @@ pub enum FieldProblem {
          under `[registry]`"
     )]
     AnyNetwork(Network),
-    /// A grace period on a key in normal use.
-    #[error("only a key that was deprecated has a grace period; this key is active")]
-    NotDeprecated,
+    /// A grace period on a key that was never deprecated.
+    #[error("only a key that was deprecated has a grace period; this key is {}", .0.as_str())]
+    NotDeprecated(Lifecycle),
     /// The key would end when, or before, it begins.
     #[error("not after `issued_at`")]
     NotAfterIssue,
@@ -173,8 +173,9 @@ impl Checker {
         if record.expires_at.is_some_and(|end| end <= record.issued_at) {
             self.report("expires_at", FieldProblem::NotAfterIssue);
         }
+        // One that is suspended or revoked may have been deprecated before.
         if record.grace_until.is_some() && record.lifecycle == Lifecycle::Active {
-            self.report("grace_until", FieldProblem::NotDeprecated);
+            self.report("grace_until", FieldProblem::NotDeprecated(record.lifecycle));
         }
     }
 

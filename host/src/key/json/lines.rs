@@ -22,6 +22,9 @@ pub const KEY_FILE_KEYS_MAX: usize = 10_000_000;
 /// How many problems of one file are listed; the rest is counted.
 pub const LINE_PROBLEMS_LISTED_MAX: usize = 100;
 
+/// U+FEFF in UTF-8, with which some editors begin a file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The longest message of a parser that is passed on, in characters.
 const MESSAGE_MAX_CHARS: usize = 300;
 
@@ -83,7 +86,8 @@ pub enum LineError {
     TooMany,
 }
 
-/// Reads JSON Lines, one key a line; blank lines are skipped. The order of the file is kept.
+/// Reads JSON Lines, one key a line; blank lines and a byte order mark are skipped. The order of
+/// the file is kept.
 ///
 /// # Errors
 /// [`LineProblems`] when any line is not a key, or two have the same id.
@@ -94,7 +98,11 @@ pub fn read_keys(
     let mut collected = Collected::new(options);
     let mut line = Vec::new();
     for number in 1.. {
-        match read_line(&mut reader, &mut line) {
+        let read = read_line(&mut reader, &mut line);
+        if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+        match read {
             Ok(Line::End) => break,
             Ok(Line::TooLong) => {
                 let max_bytes = KEY_LINE_MAX_BYTES;

@@ -137,7 +137,7 @@ rotate_by | "2026-11-01T00:00:00+01:00" | `rotate_by`: `2026-11-01T00:00:00+01:0
 not_before | "2026-11-01T00:00:00.0001Z" | `not_before`: `2026-11-01T00:00:00.0001Z` is finer
 expires_at | "2026-11-01T00:00:00Z" | `expires_at`: not after `issued_at`
 expires_at | "2026-10-31T23:59:59.999Z" | `expires_at`: not after `issued_at`
-grace_until | "2027-01-01T00:00:00Z" | `grace_until`: only a key that was deprecated has a grace period; this
+grace_until | "2027-01-01T00:00:00Z" | `grace_until`: only a key that was deprecated has a grace
 scopes | ["a:b", "a:B"] | `scopes[1]`: `a:B` is not a grant; write `resource:action`,
 allowed_networks | ["10.0.0.1/8"] | `allowed_networks[0]`: `10.0.0.1/8` has bits set behind its
 allowed_networks | ["fe80::%eth0/64"] | `allowed_networks[0]`: `fe80::%eth0` is not an IP address

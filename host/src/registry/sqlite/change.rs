@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::events::{By, Events};
-use super::row::{Held, Insert, held_of};
+use super::row::{Held, Insert, Origin, held_of};
 use super::{ID_ATTEMPTS_MAX, SqliteError, SqliteRegistry, row};
 use crate::credential::random::Randomness;
 use crate::credential::{IssuedSecret, random_key_id};
@@ -23,11 +23,11 @@ const SELECT_HELD: &str = concat!(
     row::columns!(),
     ", predecessor, is_unused FROM key WHERE id = ?1"
 );
-/// The last successor of a key.
+/// The successor of a key: one has at most one.
 const SELECT_SUCCESSOR: &str = concat!(
     "SELECT ",
     row::columns!(),
-    ", predecessor, is_unused FROM key WHERE predecessor = ?1 ORDER BY rowid DESC LIMIT 1"
+    ", predecessor, is_unused FROM key WHERE predecessor = ?1"
 );
 
 /// A change that was made.
@@ -60,6 +60,11 @@ impl SqliteRegistry {
     pub fn edit(&mut self, id: KeyId, edit: &Edit, by: By<'_>) -> Result<Changed, SqliteError> {
         self.change(by, |change| {
             let held = change.held(id)?;
+            if *edit == Edit::Resume
+                && let Some(until) = change.open_order(id)?
+            {
+                return Err(SqliteError::OrderOpen { key: id, until });
+            }
             change.edit(&held, edit, None)
         })
     }
@@ -78,6 +83,9 @@ impl SqliteRegistry {
     ) -> Result<Rotated, SqliteError> {
         self.change(by, |change| {
             let held = change.held(id)?;
+            if change.state(&held) == State::Revoked {
+                return change.rotate(&held, rotation, randomness);
+            }
             if let Some(successor) = change.successor(id)? {
                 match change.state(&successor) {
                     State::Pending if successor.is_unused => {
@@ -94,7 +102,8 @@ impl SqliteRegistry {
             }
             if let Some(id) = held.predecessor {
                 let older = change.held(id)?;
-                if change.state(&older) == State::Deprecated {
+                // Suspended, it can be resumed within its grace period.
+                if !change.state(&older).is_terminal() {
                     let until = older.record().grace_until;
                     if !rotation.force {
                         return Err(SqliteError::RotationInProgress { key: id, until });
@@ -252,7 +261,7 @@ impl<'t> Changing<'t> {
         held.ok_or(SqliteError::NoKey(id))?
     }
 
-    /// The last successor of a key.
+    /// The successor of a key.
     fn successor(&self, id: KeyId) -> Result<Option<Held>, SqliteError> {
         let mut statement = self.transaction.prepare_cached(SELECT_SUCCESSOR)?;
         let held = statement
@@ -278,10 +287,13 @@ impl<'t> Changing<'t> {
             .map_err(|error| SqliteError::Edit { key, error })?;
         let is_unused = held.is_unused && *edit != Edit::Activate;
         let next = Held {
-            key: self.check(&record, held.key.secret().copied())?,
+            key: self.check(held.record(), &record, held.key.secret().copied())?,
             predecessor: held.predecessor,
             is_unused,
         };
+        if !kind.is_restriction() {
+            self.check_untouched(held.record())?;
+        }
         let (kind, order) = told.unwrap_or((kind, None));
         let told = Told {
             order,
@@ -297,6 +309,7 @@ impl<'t> Changing<'t> {
         randomness: &mut dyn Randomness,
     ) -> Result<Rotated, SqliteError> {
         let (old, state) = (held.record(), self.state(held));
+        self.check_untouched(old)?;
         let now = self.events.at();
         for _ in 0..ID_ATTEMPTS_MAX {
             let id = random_key_id(randomness)?;
@@ -304,14 +317,19 @@ impl<'t> Changing<'t> {
                 .apply((old, state), id, now)
                 .map_err(|error| SqliteError::Edit { key: old.id, error })?;
             let secret = IssuedSecret::generate(successor.environment, id, randomness)?;
-            let successor = self.check(&successor, Some(secret.digest()))?;
+            let successor = self.check(old, &successor, Some(secret.digest()))?;
             let mut insert = Insert::prepare(self.transaction)?;
-            if !insert.add(&successor, Some(old.id))? {
+            let origin = Origin {
+                // Behind the event of the old key.
+                event: self.events.next_sequence().saturating_add(1),
+                predecessor: Some(old.id),
+            };
+            if !insert.add(&successor, origin)? {
                 continue;
             }
             drop(insert);
             let next = Held {
-                key: self.check(&deprecated, held.key.secret().copied())?,
+                key: self.check(old, &deprecated, held.key.secret().copied())?,
                 predecessor: held.predecessor,
                 is_unused: false,
             };
@@ -359,7 +377,7 @@ impl<'t> Changing<'t> {
         };
         let secret = IssuedSecret::generate(record.environment, key, randomness)?;
         let next = Held {
-            key: self.check(&next, Some(secret.digest()))?,
+            key: self.check(record, &next, Some(secret.digest()))?,
             predecessor: successor.predecessor,
             is_unused: true,
         };
@@ -438,12 +456,44 @@ impl<'t> Changing<'t> {
             .append(KeyEventKind::Refused, subject, (None, None))
     }
 
+    /// Whether the row of a key is what its last event left. One that was imported and never
+    /// changed has none of its own.
+    fn check_untouched(&self, record: &KeyRecord) -> Result<(), SqliteError> {
+        let mut statement = self.transaction.prepare_cached(
+            "SELECT record FROM key_event WHERE key_id = ?1 AND record IS NOT NULL
+             ORDER BY sequence DESC LIMIT 1",
+        )?;
+        let left: Option<String> = statement
+            .query_row([record.id.as_str()], |row| row.get(0))
+            .optional()?;
+        match left {
+            Some(left) if left != record.to_canonical_json() => Err(SqliteError::Edited(record.id)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Until when an order to revoke a key can be confirmed; `None`: there is none.
+    pub(super) fn open_order(&self, id: KeyId) -> Result<Option<Timestamp>, SqliteError> {
+        let sql = "SELECT max(expires_at) FROM revocation_order
+                   WHERE key_id = ?1 AND outcome = 'open' AND expires_at > ?2";
+        let now = self.events.at().millis();
+        let mut statement = self.transaction.prepare_cached(sql)?;
+        let until: Option<i64> =
+            statement.query_row(params![id.as_str(), now], |row| row.get(0))?;
+        Ok(until.map(Timestamp::from_millis))
+    }
+
     /// By way of the file form, so that what is written is what could be imported.
-    fn check(&self, record: &KeyRecord, secret: Option<Digest>) -> Result<CheckedKey, SqliteError> {
-        // A network that the key has is one that was let in.
+    fn check(
+        &self,
+        before: &KeyRecord,
+        record: &KeyRecord,
+        secret: Option<Digest>,
+    ) -> Result<CheckedKey, SqliteError> {
+        // A network that the key had is one that was let in.
         let options = KeyOptions {
             allow_any_network: self.options.allow_any_network
-                || record
+                || before
                     .allowed_networks
                     .iter()
                     .flat_map(|networks| networks.iter())

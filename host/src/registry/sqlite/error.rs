@@ -38,6 +38,12 @@ pub enum SqliteError {
     /// Written by a later keyward.
     #[error("the registry file has schema version {0}, not {SCHEMA_VERSION}; use a newer keyward")]
     Newer(i32),
+    /// Written by an earlier keyward.
+    #[error(
+        "the registry file has schema version 1, not {SCHEMA_VERSION}; stop what uses it and run \
+         `keyward registry migrate`, which keeps the old file"
+    )]
+    Older,
     /// Damaged.
     #[error("the registry file is damaged: {0}; restore it from a backup")]
     Corrupt(String),
@@ -102,7 +108,9 @@ pub enum SqliteError {
     },
     /// The clock went backwards.
     #[error(
-        "the clock says {now}, and the registry was last changed at {last}; set the clock right"
+        "the clock says {now}, and the registry was last changed at {last}; set the clock right, or, \
+         if the registry was changed with a clock that was ahead, only what takes away is done \
+         until then: suspend, mask, shorten, revoke"
     )]
     ClockBehind {
         /// What the clock says.
@@ -113,6 +121,23 @@ pub enum SqliteError {
     /// Nobody, or nothing, to record.
     #[error("this needs a name of who does it and a reason")]
     NoReason,
+    /// An order to revoke it is open.
+    #[error("an order to revoke key `{key}` is open until {until}: confirm it, or wait until then")]
+    OrderOpen {
+        /// The key.
+        key: KeyId,
+        /// Until when it can be confirmed.
+        until: Timestamp,
+    },
+    /// It was issued later than now.
+    #[error("key `{0}` is issued in the future; its life could not be told")]
+    IssuedLater(KeyId),
+    /// A row is not what its last event left.
+    #[error(
+        "the row of key `{0}` is not what its last event left: it was changed behind keyward's back; \
+         restore a backup, or revoke the key"
+    )]
+    Edited(KeyId),
     /// There is no open order with this digest.
     #[error(
         "there is no open revocation order {0}; `keyward key orders` shows those that there are"
@@ -153,6 +178,26 @@ pub enum SqliteError {
     /// Every new id was taken already.
     #[error("every new key id is taken already; the source of random bytes is not random")]
     NoFreeId,
+    /// There is a file where a copy was to be.
+    #[error("`{0}` is there already, and nothing is written over; move it away, or name another")]
+    CopyExists(String),
+    /// A copy could not be written.
+    #[error("the copy cannot be written; its folder must exist, be writable and allow links")]
+    Copy(#[source] io::Error),
+    /// A copy or a migration was checked and is not right.
+    #[error(
+        "{findings} things are wrong with it, the first: {first}; `keyward registry check` names \
+         all of them, and nothing was written"
+    )]
+    Wrong {
+        /// How many things.
+        findings: u64,
+        /// The first of them.
+        first: String,
+    },
+    /// A file of schema version 1 does not add up.
+    #[error("the registry file of schema version 1 does not add up: {0}; restore a backup")]
+    NotMigrated(String),
     /// Anything else, in SQLite's words.
     #[error("SQLite says: {0}")]
     Other(String),
@@ -174,10 +219,13 @@ impl SqliteError {
                 | Self::Edit { .. }
                 | Self::RotationInProgress { .. }
                 | Self::NoReason
+                | Self::OrderOpen { .. }
+                | Self::IssuedLater(_)
                 | Self::NoOrder(_)
                 | Self::OwnOrder(_)
                 | Self::OrderExpired(_)
                 | Self::Unreviewed { .. }
+                | Self::CopyExists(_)
                 | Self::NoEmergency(_)
                 | Self::OwnEmergency(_)
         )

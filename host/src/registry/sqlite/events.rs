@@ -51,33 +51,47 @@ pub(super) struct Events<'t> {
     by: By<'t>,
     /// The time of all events of this transaction.
     at: Timestamp,
+    /// The last change is later than the clock by more than can be: what takes away is done all
+    /// the same, at that change's time, and nothing else.
+    behind: Option<Timestamp>,
     last: Option<(u64, Digest)>,
 }
 
 impl<'t> Events<'t> {
     pub(super) fn begin(transaction: &'t Transaction<'t>, by: By<'t>) -> Result<Self, SqliteError> {
+        let mut events = Self::begin_at(transaction, by)?;
+        // Whoever is refused does not set the clock of others.
+        let sql = "SELECT at FROM key_event WHERE kind <> 'refused'
+                   ORDER BY sequence DESC LIMIT 1";
+        let last = transaction
+            .query_row(sql, [], |row| row.get(0))
+            .optional()?;
+        if let Some(last) = last.map(Timestamp::from_millis) {
+            let behind_ms = last.millis().saturating_sub(by.at.millis());
+            events.behind = (behind_ms > CLOCK_BEHIND_MAX_MS).then_some(last);
+            events.at = by.at.max(last);
+        }
+        Ok(events)
+    }
+
+    /// As [`Events::begin`], with the time as it is given: what is told was done earlier.
+    pub(super) fn begin_at(
+        transaction: &'t Transaction<'t>,
+        by: By<'t>,
+    ) -> Result<Self, SqliteError> {
         by.check()?;
-        let sql = "SELECT sequence, entry, at FROM key_event ORDER BY sequence DESC LIMIT 1";
+        let sql = "SELECT sequence, entry FROM key_event ORDER BY sequence DESC LIMIT 1";
         let last = transaction
             .query_row(sql, [], |row| {
                 let (sequence, entry): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-                Ok((sequence, Digest::of(&entry), row.get::<_, i64>(2)?))
+                Ok((sequence.unsigned_abs(), Digest::of(&entry)))
             })
             .optional()?;
-        let mut at = by.at;
-        if let Some((_, _, last)) = last {
-            let behind_ms = last.saturating_sub(at.millis());
-            let last = Timestamp::from_millis(last);
-            if behind_ms > CLOCK_BEHIND_MAX_MS {
-                return Err(SqliteError::ClockBehind { now: at, last });
-            }
-            at = at.max(last);
-        }
-        let last = last.map(|(sequence, digest, _)| (sequence.unsigned_abs(), digest));
         Ok(Self {
             transaction,
             by,
-            at,
+            at: by.at,
+            behind: None,
             last,
         })
     }
@@ -87,6 +101,11 @@ impl<'t> Events<'t> {
         self.at
     }
 
+    /// The number of the event that is appended next.
+    pub(super) fn next_sequence(&self) -> u64 {
+        self.last.map_or(1, |(last, _)| last.saturating_add(1))
+    }
+
     /// Appends an event, and returns it.
     pub(super) fn append(
         &mut self,
@@ -94,9 +113,17 @@ impl<'t> Events<'t> {
         subject: Subject,
         (record, order): (Option<&KeyRecord>, Option<Digest>),
     ) -> Result<KeyEvent, SqliteError> {
+        let is_refusal = kind == KeyEventKind::Refused;
+        if let Some(last) = self.behind
+            && !kind.is_restriction()
+            && !is_refusal
+        {
+            let now = self.by.at;
+            return Err(SqliteError::ClockBehind { now, last });
+        }
         let event = KeyEvent {
-            time: self.at,
-            sequence: self.last.map_or(1, |(last, _)| last.saturating_add(1)),
+            time: if is_refusal { self.by.at } else { self.at },
+            sequence: self.next_sequence(),
             previous: self.last.map(|(_, digest)| digest),
             kind,
             subject,
@@ -117,7 +144,7 @@ impl<'t> Events<'t> {
         insert.execute(params![
             number(event.sequence),
             key.as_ref().map(KeyId::as_str),
-            self.at.millis(),
+            event.time.millis(),
             kind.as_str(),
             entry,
             record.map(KeyRecord::to_canonical_json),
@@ -232,7 +259,7 @@ impl SqliteRegistry {
 }
 
 /// As SQLite keeps it.
-fn number(number: u64) -> i64 {
+pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -26,8 +26,9 @@ pub struct Emergency {
 }
 
 impl SqliteRegistry {
-    /// Orders the revocation of a key, and suspends it until the order is confirmed. An order that
-    /// is still open for the key is replaced. `by` needs an actor and a reason.
+    /// Orders the revocation of a key, and suspends it until the order is confirmed. It is not
+    /// resumed nor ordered again while that order can be confirmed. `by` needs an actor and a
+    /// reason.
     ///
     /// # Errors
     /// [`SqliteError`]; nothing was then changed.
@@ -48,6 +49,9 @@ impl SqliteRegistry {
                 key: id,
                 error: error.into(),
             })?;
+            if let Some(until) = change.open_order(id)? {
+                return Err(SqliteError::OrderOpen { key: id, until });
+            }
             let at = change.events.at();
             let valid_ms = i64::try_from(valid_ms).unwrap_or(i64::MAX);
             let order = RevocationOrder {

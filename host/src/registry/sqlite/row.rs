@@ -5,6 +5,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Row, Statement, Transaction, params};
 
 use super::SqliteError;
+use super::events::number;
 use crate::digest::Digest;
 use crate::key::json::CheckedKey;
 use crate::key::{KeyId, KeyRecord};
@@ -37,6 +38,15 @@ impl Held {
     }
 }
 
+/// How a key came to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    /// The number of the event that tells of it.
+    pub(super) event: u64,
+    /// The key that it succeeds, as one that nobody has used.
+    pub(super) predecessor: Option<KeyId>,
+}
+
 /// Adds keys, within one transaction.
 pub(super) struct Insert<'a>(Statement<'a>);
 
@@ -44,18 +54,14 @@ impl<'a> Insert<'a> {
     pub(super) fn prepare(transaction: &'a Transaction<'_>) -> Result<Self, SqliteError> {
         Ok(Self(transaction.prepare(
             "INSERT INTO key (id, version, owner, lifecycle, expires_at, record, secret_sha256,
-                 predecessor, is_unused)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 IS NOT NULL) ON CONFLICT (id) DO NOTHING",
+                 predecessor, is_unused, first_event)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8 IS NOT NULL, ?9)
+             ON CONFLICT (id) DO NOTHING",
         )?))
     }
 
-    /// Adds a key; false, and nothing added, when there is one with its id. A successor is one that
-    /// nobody has used.
-    pub(super) fn add(
-        &mut self,
-        key: &CheckedKey,
-        predecessor: Option<KeyId>,
-    ) -> Result<bool, SqliteError> {
+    /// Adds a key; false, and nothing added, when there is one with its id.
+    pub(super) fn add(&mut self, key: &CheckedKey, origin: Origin) -> Result<bool, SqliteError> {
         let record = key.record();
         let version = i64::try_from(record.version)
             .map_err(|_| SqliteError::Other("a version beyond any".to_owned()))?;
@@ -67,7 +73,8 @@ impl<'a> Insert<'a> {
             record.expires_at.map(Timestamp::millis),
             record.to_canonical_json(),
             key.secret().map(|secret| secret.as_bytes().as_slice()),
-            predecessor.as_ref().map(KeyId::as_str),
+            origin.predecessor.as_ref().map(KeyId::as_str),
+            number(origin.event),
         ])?;
         Ok(added > 0)
     }

@@ -17,7 +17,9 @@ use crate::log::Entry;
 use crate::registry::gate;
 
 mod change;
+mod check;
 mod hostile;
+mod migrate;
 
 const NOW: i64 = 1_795_000_000_000;
 

@@ -290,3 +290,54 @@ fn toml_that_is_too_deep_is_refused_before_it_is_parsed() {
     let text = format!("[[key]]\nx={}1{}", table.repeat(79), "}".repeat(79));
     assert!(!listed_toml(&text).is_empty());
 }
+
+#[test]
+fn a_byte_order_mark_is_skipped_at_the_beginning_only() {
+    let marked = format!("\u{feff}{}\r\n{}", line(1), line(2));
+    assert_eq!(read_keys(marked.as_bytes(), STRICT).unwrap().len(), 2);
+    assert_eq!(read_keys("\u{feff}".as_bytes(), STRICT).unwrap(), []);
+    let twice = format!("{}\n\u{feff}{}\n", line(1), line(2));
+    assert_eq!(listed(twice.as_bytes())[0].0, 2);
+}
+
+#[test]
+fn nul_is_refused_wherever_it_stands() {
+    let raw = line(1).replace("\"owner\":\"", "\"owner\":\"\0");
+    let escaped = line(2).replace("\"owner\":\"", "\"owner\":\"\\u0000");
+    let text = format!("\0\n{raw}\n{escaped}\n{}\0\n", line(3));
+    let errors = listed(text.as_bytes());
+    let lines: Vec<_> = errors.iter().map(|(line, _)| *line).collect();
+    assert_eq!(lines, [1, 2, 3, 4]);
+    assert!(
+        errors[2].1.contains("control character U+0000"),
+        "{errors:?}"
+    );
+    assert!(errors.iter().all(|(_, error)| !error.contains('\0')));
+}
+
+/// The parser ends at 128 levels, so that no line uses up the stack.
+#[test]
+fn a_line_that_is_too_deep_is_refused() {
+    let depth = KEY_LINE_MAX_BYTES / 8;
+    let lists = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let objects = format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+    for deep in [&lists, &objects] {
+        for member in ["scopes", "labels", "unknown"] {
+            let text = format!(r#"{{"{member}":{deep}}}"#);
+            assert_eq!(listed(text.as_bytes()).len(), 1);
+        }
+        assert_eq!(listed(deep.as_bytes()).len(), 1);
+    }
+}
+
+/// What is read is not kept: ten million lines that hold no key take a line's memory, and a line
+/// without an end is passed over.
+#[test]
+fn many_lines_and_an_endless_one_take_no_memory() {
+    let blank = io::repeat(b'\n').take(10_000_000);
+    assert_eq!(read_keys(BufReader::new(blank), STRICT).unwrap(), []);
+    let endless = io::repeat(b'x').take(64 << 20).chain(&b"\nx\n"[..]);
+    let problems = read_keys(BufReader::new(endless), STRICT).unwrap_err();
+    let lines: Vec<_> = problems.listed().iter().map(|it| it.line).collect();
+    assert_eq!(lines, [1, 2]);
+}

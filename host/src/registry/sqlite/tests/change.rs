@@ -246,22 +246,33 @@ fn an_order_that_was_changed_afterwards_confirms_nothing() {
     assert!(matches!(confirmed, Err(SqliteError::Corrupt(_))));
 }
 
+/// While it can be confirmed, it is neither undone nor displaced.
 #[test]
-fn a_later_order_replaces_an_earlier_one() {
+fn an_open_order_stands() {
     let (_folder, mut registry, id) = one_key();
     let (first, _) = registry.order_revocation(id, 1_000, later(1)).unwrap();
-    let (second, changed) = registry.order_revocation(id, 1_000, later(2)).unwrap();
+    let again = registry.order_revocation(id, 1_000, later(2));
+    assert!(matches!(again, Err(SqliteError::OrderOpen { .. })));
+    let resumed = registry.edit(id, &Edit::Resume, later(3));
+    assert!(matches!(resumed, Err(SqliteError::OrderOpen { .. })));
+    // Afterwards it can be ordered again, or resumed.
+    let (second, changed) = registry.order_revocation(id, 1_000, later(1_001)).unwrap();
     assert_eq!(changed.record.version, 2, "it was suspended already");
+    let ben = |ms| By {
+        actor: Some("ben"),
+        ..later(ms)
+    };
     assert!(
         registry
-            .confirm_revocation(first.digest(), by("ben"))
+            .confirm_revocation(first.digest(), ben(1_002))
             .is_err()
     );
-    let ben = By {
-        actor: Some("ben"),
-        ..later(3)
-    };
-    registry.confirm_revocation(second.digest(), ben).unwrap();
+    registry.edit(id, &Edit::Resume, later(2_001)).unwrap();
+    assert!(
+        registry
+            .confirm_revocation(second.digest(), ben(2_001))
+            .is_err()
+    );
 }
 
 #[test]
@@ -301,10 +312,68 @@ fn a_clock_that_goes_backwards_is_noticed() {
     let a_little = later(-CLOCK_BEHIND_MAX_MS);
     let changed = registry.edit(id, &Edit::Mask(true), a_little).unwrap();
     assert_eq!(changed.event.time.millis(), NOW);
-    let error = registry
-        .edit(id, &Edit::Suspend, later(-CLOCK_BEHIND_MAX_MS - 1))
-        .unwrap_err();
+    let long_ago = later(-CLOCK_BEHIND_MAX_MS - 1);
+    let error = registry.edit(id, &Edit::Mask(false), long_ago).unwrap_err();
     assert!(matches!(error, SqliteError::ClockBehind { .. }), "{error}");
+    // What takes away is done all the same, at the time of the last change.
+    let changed = registry.edit(id, &Edit::Suspend, long_ago).unwrap();
+    assert_eq!(changed.event.time.millis(), NOW);
+    registry.revoke_in_emergency(id, long_ago).unwrap();
+}
+
+/// Whoever is refused, with a clock of their own making, holds nobody up.
+#[test]
+fn a_refusal_does_not_set_the_clock() {
+    let (_folder, mut registry, id) = one_key();
+    registry
+        .note_refusal(Some(id), later(3_650 * DAY_MS))
+        .unwrap();
+    let changed = registry.edit(id, &Edit::Mask(false), later(1)).unwrap();
+    assert_eq!(changed.event.time.millis(), NOW + 1);
+}
+
+#[test]
+fn a_row_that_was_edited_is_not_made_legitimate() {
+    let (folder, mut registry, id) = one_key();
+    let editor = Connection::open(folder.path().join("keyward.db")).unwrap();
+    editor
+        .execute(
+            "UPDATE key SET record = replace(record, 'inventory:read', '*:*')",
+            [],
+        )
+        .unwrap();
+    for edit in [Edit::Mask(false), Edit::Scopes(vec!["a:b".to_owned()])] {
+        let error = registry.edit(id, &edit, later(1)).unwrap_err();
+        assert!(matches!(error, SqliteError::Edited(_)), "{error}");
+    }
+    assert!(matches!(
+        rotate(&mut registry, id, 1),
+        Err(SqliteError::Edited(_))
+    ));
+    // It can be cut off.
+    registry.revoke_in_emergency(id, later(2)).unwrap();
+}
+
+#[test]
+fn a_revoked_key_is_not_rotated() {
+    let (_folder, mut registry, id) = one_key();
+    rotate(&mut registry, id, 1).unwrap();
+    registry.revoke_in_emergency(id, later(2)).unwrap();
+    let error = rotate(&mut registry, id, 3).unwrap_err();
+    assert!(error.to_string().contains("it is revoked"), "{error}");
+}
+
+#[test]
+fn what_is_issued_in_the_future_is_not_imported() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    let early = By {
+        at: Timestamp::from_millis(0),
+        ..by("amira")
+    };
+    let error = registry.import(keys(&[1]), early).unwrap_err();
+    assert!(matches!(error, SqliteError::IssuedLater(_)), "{error}");
+    assert!(ids(&registry).is_empty());
 }
 
 /// Two operators at once: each change is made on what the one before left, or refused.
@@ -373,7 +442,9 @@ fn operators_at_once_do_not_lose_each_others_changes() {
         assert!(
             matches!(
                 refused,
-                SqliteError::Edit { .. } | SqliteError::RotationInProgress { .. }
+                SqliteError::Edit { .. }
+                    | SqliteError::RotationInProgress { .. }
+                    | SqliteError::OrderOpen { .. }
             ),
             "{refused}"
         );

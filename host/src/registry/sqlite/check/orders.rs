@@ -1,0 +1,103 @@
+//! Revocation orders and emergencies: each is what its digest or its event says.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{OptionalExtension as _, Row};
+
+use super::{Check, Place, event_of, prepare, text};
+use crate::digest::Digest;
+use crate::key::event::{KeyEventKind, Subject};
+use crate::key::order::RevocationOrder;
+use crate::registry::sqlite::SqliteError;
+use crate::timestamp::Timestamp;
+
+const SELECT_ORDERS: &str = "
+    SELECT digest, key_id, requester, reason, at, expires_at, outcome FROM revocation_order";
+
+impl<E: From<SqliteError>> Check<'_, E> {
+    pub(super) fn orders(&mut self) -> Result<(), E> {
+        let connection = self.connection;
+        let mut statement = prepare(connection, SELECT_ORDERS)?;
+        let mut rows = statement.query([]).map_err(SqliteError::from)?;
+        while let Some(row) = rows.next().map_err(SqliteError::from)? {
+            if let Some((place, problem)) = self.order(row)? {
+                self.report(place, problem)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&self, row: &Row<'_>) -> Result<Option<(Place, String)>, SqliteError> {
+        let named = match row.get_ref(0)? {
+            ValueRef::Blob(bytes) => bytes.try_into().ok().map(Digest::from_bytes),
+            _ => None,
+        };
+        let id = text(row.get_ref(1)?);
+        let (Some(digest), Ok(key)) = (named, id.parse()) else {
+            let problem = "a revocation order of it has no digest or no key";
+            return Ok(Some((Place::Key(id), problem.to_owned())));
+        };
+        let order = RevocationOrder {
+            key,
+            requester: row.get(2)?,
+            reason: row.get(3)?,
+            at: Timestamp::from_millis(row.get(4)?),
+            expires_at: Timestamp::from_millis(row.get(5)?),
+        };
+        let found = |problem: &str| {
+            let place = Place::Order(digest.to_string());
+            Ok(Some((place, format!("{problem} (key `{id}`)"))))
+        };
+        if order.digest() != digest {
+            return found("it has another digest");
+        }
+        let (mut is_ordered, mut is_confirmed) = (false, false);
+        let sql = "SELECT entry FROM key_event WHERE key_id = ?1 ORDER BY sequence";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([id.as_str()])?;
+        while let Some(row) = rows.next()? {
+            if let Some((event, _)) = event_of(row.get_ref(0)?)
+                && event.order == Some(digest)
+            {
+                is_ordered |= event.kind == KeyEventKind::RevocationOrdered;
+                is_confirmed |= event.kind == KeyEventKind::Revoked;
+            }
+        }
+        if !is_ordered {
+            return found("no event tells of it");
+        }
+        if is_confirmed != (row.get_ref(6)?.as_str() == Ok("confirmed")) {
+            return found("its outcome is not what the events say");
+        }
+        Ok(None)
+    }
+
+    pub(super) fn emergencies(&mut self) -> Result<(), E> {
+        let connection = self.connection;
+        let sql = "SELECT sequence, key_id, manager FROM emergency ORDER BY sequence";
+        let mut statement = prepare(connection, sql)?;
+        let mut rows = statement.query([]).map_err(SqliteError::from)?;
+        while let Some(row) = rows.next().map_err(SqliteError::from)? {
+            if !self.is_emergency(row)? {
+                let sequence = row.get(0).map_err(SqliteError::from)?;
+                let problem = "the emergency that is noted for it is not what it tells of";
+                self.report(Place::Event(sequence), problem)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_emergency(&self, row: &Row<'_>) -> Result<bool, SqliteError> {
+        let sql = "SELECT entry FROM key_event WHERE sequence = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let sequence: i64 = row.get(0)?;
+        let event = statement.query_row([sequence], |row| Ok(event_of(row.get_ref(0)?)));
+        let Some((event, _)) = event.optional()?.flatten() else {
+            return Ok(false);
+        };
+        let (key, manager) = (row.get_ref(1)?, row.get_ref(2)?);
+        let is_key =
+            matches!(&event.subject, Subject::Key { id, .. } if key.as_str() == Ok(id.as_str()));
+        let is_manager = manager.as_str().ok() == event.actor.as_deref();
+        Ok(event.kind == KeyEventKind::RevokedInEmergency && is_key && is_manager)
+    }
+}
