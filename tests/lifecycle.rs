@@ -365,7 +365,9 @@ fn a_change_beside_a_running_host_is_told_later() {
     let host = Log::open(&folder.file("log"), options, clock::now()).unwrap();
     let suspended = folder.run(&["key", "suspend", &id]).exit(0);
     assert!(
-        suspended.err.contains("is being written by a host"),
+        suspended
+            .err
+            .contains("is being written by another process"),
         "{suspended:?}"
     );
     assert_eq!(logged(&folder).len(), 1);

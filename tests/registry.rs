@@ -60,7 +60,7 @@ fn a_backup_is_made_while_keys_are_issued_and_can_be_restored() {
         "--owner",
         "o",
         "--scope",
-        "a:b",
+        "inventory:read",
         "--expires-in-days",
         "9",
     ];
@@ -216,7 +216,7 @@ fn a_registry_of_version_1_is_migrated_and_kept() {
         "--owner",
         "o",
         "--scope",
-        "a:b",
+        "inventory:read",
         "--expires-in-days",
         "9",
     ];
