@@ -376,6 +376,27 @@ fn a_change_beside_a_running_host_is_told_later() {
     assert_eq!(logged(&folder).len(), 2);
 }
 
+/// Nobody had signed it, so that it can be begun anew, but not without a word.
+#[test]
+fn a_log_that_is_gone_is_missed() {
+    let folder = folder();
+    folder.run(&["key", "import", "keys.jsonl"]).exit(0);
+    fs::remove_dir_all(folder.file("log")).unwrap();
+    let said = folder.run(&["key", "mask", "k7Qp2mXw9LaR"]).exit(0).err;
+    assert!(said.contains("that log was deleted or restored"), "{said}");
+    assert_eq!(logged(&folder).len(), 2);
+    // An imported key tells of its import.
+    assert_eq!(history(&folder, "k7Qp2mXw9LaR"), ["imported", "masked"]);
+    be(&folder, "ann", "\"operator\"", 80);
+    for command in ["prune", "rotate-key"] {
+        let said = folder.run(&["log", command]).exit(2).err;
+        assert!(
+            said.contains("replace the log's key or prune the log"),
+            "{said}"
+        );
+    }
+}
+
 #[test]
 fn a_registry_from_an_older_backup_decides_nothing() {
     let folder = folder();

@@ -15,7 +15,7 @@ use crate::config::{Config, LogConfig, RegistryConfig, RegistrySource};
 use crate::credential::random::{Randomness as _, operating_system};
 use crate::decision::id::IdSource;
 use crate::digest::Digest;
-use crate::governance::recorded::{RecordError, record};
+use crate::governance::recorded::{RecordError, Told, record};
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
 };
@@ -180,13 +180,26 @@ fn at(policy: &PolicyConfig, error: &dyn std::fmt::Display) -> String {
 fn recorded_registry(config: &Config, log: &Log) -> Result<MemoryRegistry, Failure> {
     if let RegistrySource::Database(path) = &config.registry.source {
         let folder = &config.log.path;
-        SqliteRegistry::open_existing(path, key_options(&config.registry))
+        let told = SqliteRegistry::open_existing(path, key_options(&config.registry))
             .map_err(RecordError::from)
             .and_then(|mut registry| record(&mut registry, (log, folder)))
             .with_context(|| format!("registry `{}`", path.display()))
             .map_err(Failure::Storage)?;
+        warn_of_other_log(config, told);
     }
     registry(&config.registry)
+}
+
+/// Says that the log is not the one that the registry knew.
+pub(super) fn warn_of_other_log(config: &Config, told: Told) {
+    if let Some(index) = told.other_log {
+        say(format_args!(
+            "warning: the registry knew a log `{}` with key events up to entry {index}, and this one \
+             does not have them there: that log was deleted or restored from an older copy; \
+             nobody had signed it",
+            config.log.origin
+        ));
+    }
 }
 
 /// The keys of a configuration, in memory.

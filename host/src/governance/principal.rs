@@ -85,6 +85,8 @@ pub enum Action {
     Review,
     /// Sign as governance: that a key was revoked, that nothing was allowed with it since.
     Certify,
+    /// Replace the log's key, or prune the log.
+    KeepLog,
 }
 
 /// Somebody may not do something.
@@ -127,7 +129,7 @@ pub enum Unauthorized {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::View,
         Self::Export,
         Self::Issue,
@@ -142,6 +144,7 @@ impl Action {
         Self::Emergency,
         Self::Review,
         Self::Certify,
+        Self::KeepLog,
     ];
 
     /// Which roles may: the one table of it.
@@ -160,7 +163,8 @@ impl Action {
             | Self::Force
             | Self::ConfirmRevocation
             | Self::Emergency
-            | Self::Review => &[Role::Manager],
+            | Self::Review
+            | Self::KeepLog => &[Role::Manager],
         }
     }
 
@@ -188,6 +192,7 @@ impl Action {
             Self::Emergency => "revoke in an emergency",
             Self::Review => "review an emergency",
             Self::Certify => "certify what became of a key",
+            Self::KeepLog => "replace the log's key or prune the log",
         }
     }
 }

@@ -62,18 +62,27 @@ pub enum RecordError {
     },
 }
 
-/// Appends to a log all events of a registry that it does not have, and returns how many. They are
-/// durable then.
+/// What a log was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// How many events.
+    pub events: u64,
+    /// Up to which entry the registry knew another log of this name, which is no longer there: that
+    /// one was deleted, or an older copy of it was restored, and nobody had signed it.
+    pub other_log: Option<u64>,
+}
+
+/// Appends to a log all events of a registry that it does not have. They are durable then.
 ///
 /// # Errors
 /// [`RecordError`]. What was appended until then stays; the rest is appended by the next call.
 pub fn record(
     registry: &mut SqliteRegistry,
     (log, folder): (&Log, &Path),
-) -> Result<u64, RecordError> {
+) -> Result<Told, RecordError> {
     let reader = LogReader::open(folder)?;
-    let mut known = logged(registry, &reader)?;
-    let mut count = 0_u64;
+    let (mut known, other_log) = logged(registry, &reader)?;
+    let mut events = 0_u64;
     while let Some(event) = registry.event_after(known.map_or(0, |known| known.sequence))? {
         if let Some(record) = &event.record {
             put_record(log, &event.entry, record)?;
@@ -83,12 +92,12 @@ pub fn record(
             sequence: event.sequence,
             log_index: receipt.index(),
         });
-        count = count.saturating_add(1);
+        events = events.saturating_add(1);
     }
     if let Some(known) = known {
         registry.set_recorded(reader.origin(), known)?;
     }
-    Ok(count)
+    Ok(Told { events, other_log })
 }
 
 /// What a log has of a registry's events.
@@ -135,10 +144,15 @@ pub fn compare<E: From<RecordError>>(
     Ok(Compared { logged, pending })
 }
 
-/// How far the log has the events: as noted, and what was appended since then.
-fn logged(registry: &SqliteRegistry, reader: &LogReader) -> Result<Option<Recorded>, RecordError> {
+/// How far the log has the events: as noted, and what was appended since then; and how far another
+/// log was known, if it is not this one.
+fn logged(
+    registry: &SqliteRegistry,
+    reader: &LogReader,
+) -> Result<(Option<Recorded>, Option<u64>), RecordError> {
     let pruned = reader.pruned()?.map_or(0, |it| it.retention.below);
     let mut known = registry.recorded(reader.origin())?;
+    let mut other_log = None;
     if let Some(noted) = known.filter(|noted| noted.log_index >= pruned) {
         let entry = reader.entries_from(noted.log_index).next().transpose()?;
         let is_there = entry.is_some_and(|(index, bytes)| {
@@ -147,15 +161,17 @@ fn logged(registry: &SqliteRegistry, reader: &LogReader) -> Result<Option<Record
             index == noted.log_index
                 && matches!(&entry, Ok(Entry::KeyEvent(event)) if is_event(event))
         });
-        // Otherwise the log was begun anew.
-        known = known.filter(|_| is_there);
+        if !is_there {
+            other_log = Some(noted.log_index);
+            known = None;
+        }
     }
     let from = known.map_or(0, |known| known.log_index);
     each_logged(registry, (reader, from), |logged, checked| {
         known = Some(logged);
         checked
     })?;
-    Ok(known)
+    Ok((known, other_log))
 }
 
 /// Hands over the key events of a log from an entry on, and whether each is the registry's.

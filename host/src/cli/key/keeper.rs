@@ -162,15 +162,17 @@ impl<'a> Keeper<'a> {
         };
         let folder = &self.config.log.path;
         let recorded = record(&mut self.registry, (log, folder));
-        recorded.map(drop).map_err(|error| {
+        let told = recorded.map_err(|error| {
             let error = anyhow::Error::new(error);
             Failure::Storage(error.context(format!("log folder `{}`", folder.display())))
-        })
+        })?;
+        open::warn_of_other_log(self.config, told);
+        Ok(())
     }
 }
 
-/// Lets somebody look at keys, or take them, who may.
-pub(super) fn may(config: &Config, action: Action) -> Result<(), Failure> {
+/// Lets somebody do what changes no key, who may.
+pub(in crate::cli) fn may(config: &Config, action: Action) -> Result<(), Failure> {
     let user = os_user(config);
     let may = authorize(&config.principals, &user, (action, clock::now()));
     may.map(drop).map_err(Failure::usage)

@@ -12,7 +12,7 @@ use crate::governance::principal::Action;
 use crate::key::json::KeyFile;
 use crate::key::{KeyId, KeyRecord};
 use crate::log::Entry;
-use crate::registry::sqlite::SqliteRegistry;
+use crate::registry::sqlite::{SqliteRegistry, StoredEvent};
 
 pub(super) fn export(config: &Config) -> Result<Status, Failure> {
     may(config, Action::Export)?;
@@ -75,7 +75,7 @@ fn each_key(
 /// The events of a key as JSON Lines, the first one first.
 pub(super) fn history(config: &Config, id: KeyId) -> Result<Status, Failure> {
     let keeper = Keeper::look(config)?;
-    keeper.registry.history(&id, |stored| {
+    let show = |stored: StoredEvent| -> Result<(), Failure> {
         let Ok(Entry::KeyEvent(event)) = Entry::decode(&stored.entry) else {
             return Err(Failure::storage(anyhow!(
                 "the registry's key event {} is none; restore a backup",
@@ -83,6 +83,10 @@ pub(super) fn history(config: &Config, id: KeyId) -> Result<Status, Failure> {
             )));
         };
         print(&format!("{}\n", key_event_json(&event))).map(drop)
-    })?;
+    };
+    if let Some(import) = keeper.registry.import_of(&id)? {
+        show(import)?;
+    }
+    keeper.registry.history(&id, show)?;
     Ok(Status::Done)
 }

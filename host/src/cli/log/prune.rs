@@ -6,7 +6,9 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::{Failure, Status, open, print};
+use crate::cli::key::keeper::may;
 use crate::clock;
+use crate::governance::principal::Action;
 use crate::log::{LogReader, prunable};
 
 /// Arguments of `keyward log prune`.
@@ -35,6 +37,7 @@ log, and every proof that was given still holds.";
 /// Runs the command.
 pub(super) fn run(config: &Path, args: &PruneArgs) -> Result<Status, Failure> {
     let config = open::config(config)?;
+    may(&config, Action::KeepLog)?;
     let Some(retention) = &config.log.retention else {
         return Err(Failure::usage(anyhow!(
             "`{}` has no [log.retention], and without a written policy a log is not pruned; \

@@ -14,8 +14,10 @@ use super::super::open::{next_key, read_signers, signed_by, signed_log};
 use super::init::make_key;
 use super::{Failure, Status, open, policy_path, print, write_result};
 use crate::audit::prove::prove;
+use crate::cli::key::keeper::may;
 use crate::clock;
 use crate::config::Config;
+use crate::governance::principal::Action;
 use crate::log::{Entry, Log, LogKey, LogReader, NO_POLICY_SET, TileReader};
 use crate::tlog::key::Signer;
 
@@ -28,6 +30,7 @@ Example:
 /// Runs the command.
 pub(super) fn run(config: &Path) -> Result<Status, Failure> {
     let config = open::config(config)?;
+    may(&config, Action::KeepLog)?;
     let (log, folder) = (&config.log, &config.log.path);
     let next = next_key(log);
     let old = read_signers(&log.key)?;

@@ -59,6 +59,12 @@ pub enum SqliteError {
     /// No space.
     #[error("the disk is full; make room and try again")]
     Full,
+    /// The disk does not read or write.
+    #[error(
+        "the registry file cannot be read or written ({0}): the disk or its quota is full, or it \
+         fails; nothing was changed"
+    )]
+    Io(String),
     /// A row is not a key that keyward wrote.
     #[error("the row of key `{id}` was not written so: {problem}; restore a backup")]
     Row {
@@ -240,6 +246,7 @@ impl From<rusqlite::Error> for SqliteError {
             Some(ErrorCode::NotADatabase) => Self::NotADatabase,
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt(error.to_string()),
             Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::SystemIoFailure) => Self::Io(error.to_string()),
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::CannotOpen,
             _ => Self::Other(error.to_string()),
         }

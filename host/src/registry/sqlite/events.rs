@@ -227,6 +227,25 @@ impl SqliteRegistry {
         Ok(())
     }
 
+    /// The event of the import that a key came with; `None`: it was issued.
+    ///
+    /// # Errors
+    /// [`SqliteError`] when the file cannot be read.
+    pub fn import_of(&self, id: &KeyId) -> Result<Option<StoredEvent>, SqliteError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT sequence, entry, record FROM key_event
+             WHERE sequence = (SELECT first_event FROM key WHERE id = ?1) AND key_id IS NULL",
+        )?;
+        let event = statement.query_row([id.as_str()], |row| {
+            Ok(StoredEvent {
+                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+                entry: row.get(1)?,
+                record: row.get(2)?,
+            })
+        });
+        Ok(event.optional()?)
+    }
+
     /// Hands over the events of a key, the first one first.
     ///
     /// # Errors
