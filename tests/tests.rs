@@ -26,6 +26,7 @@ mod retention;
 mod reuse;
 mod same;
 mod scopes;
+mod secrets;
 mod semantics;
 mod tidy;
 mod transparency;
