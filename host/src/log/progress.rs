@@ -17,9 +17,13 @@ use super::error::AppendError;
 pub(super) const DURABLE_WAIT_MAX_MS: u64 = 1_000;
 /// How often, at most, a sealed log asks the disk for room, unless entries are made durable.
 const SEALED_ASK_MS: u64 = 100;
-/// How long the sync thread waits for others to join, in microseconds, when the sync before was
-/// waited for by several: all whom that answered come back at about the same time.
-const GATHER_US: u64 = 200;
+/// How often, in microseconds, the sync thread looks whether those whom the sync before answered
+/// have come back: a sync without them would make them wait for the next one.
+const GATHER_STEP_US: u64 = 100;
+/// How often it looks at most; it does not go on when nobody has come.
+const GATHER_STEPS_MAX: u32 = 20;
+/// How many rooms appenders wait in.
+const ROOMS: usize = 16;
 /// How long closing waits for the last sync.
 const CLOSE_WAIT_MAX_MS: u64 = 2_000;
 
@@ -48,6 +52,16 @@ pub(super) struct Progress {
     work: Condvar,
     /// For the others: something may have become durable, or never will.
     done: Condvar,
+    /// Where appenders wait.
+    rooms: [Room; ROOMS],
+}
+
+/// Appenders that wait for their entries to be durable. There are several rooms, so that those who
+/// are woken at once do not all come through one door.
+#[derive(Debug, Default)]
+struct Room {
+    gate: Mutex<()>,
+    done: Condvar,
 }
 
 impl Progress {
@@ -66,6 +80,7 @@ impl Progress {
             gate: Mutex::new(false),
             work: Condvar::new(),
             done: Condvar::new(),
+            rooms: Default::default(),
         }
     }
 
@@ -103,11 +118,14 @@ impl Progress {
     pub(super) fn wait_durable(&self, end: u64) -> Result<(), AppendError> {
         self.requested.fetch_max(end, Ordering::SeqCst);
         self.waiters.fetch_add(1, Ordering::SeqCst);
-        let mut gate = self.gate.lock();
+        let gate = self.gate.lock();
         self.work.notify_one();
-        let waiting = |_: &mut bool| self.durable() < end && self.poison.get().is_none();
+        drop(gate);
+        let waiting = |(): &mut ()| self.durable() < end && self.poison.get().is_none();
         let limit = Duration::from_millis(DURABLE_WAIT_MAX_MS);
-        self.done.wait_while_for(&mut gate, waiting, limit);
+        let room = self.room(end);
+        room.done
+            .wait_while_for(&mut room.gate.lock(), waiting, limit);
         if self.durable() >= end {
             return Ok(());
         }
@@ -137,11 +155,11 @@ impl Progress {
     }
 
     /// For the sync thread: waits until there is something to sync, and then until someone waits
-    /// for it or the interval is over. `several` is the thread's note on whether more than one has
-    /// waited for the sync before. `false`: the log is closing, this is the last sync.
+    /// for it or the interval is over. `expected` is the thread's note on how many have waited for
+    /// the sync before. `false`: the log is closing, this is the last sync.
     ///
     /// While the log is sealed it is the clock: it comes back and lets the disk be asked.
-    pub(super) fn next_work(&self, interval: Duration, several: &mut bool) -> bool {
+    pub(super) fn next_work(&self, interval: Duration, expected: &mut u64) -> bool {
         let closing = || self.closing.load(Ordering::SeqCst);
         let mut gate = self.gate.lock();
         self.work.wait_while(&mut gate, |_| {
@@ -159,11 +177,18 @@ impl Progress {
                 && !closing()
         };
         self.work.wait_while_for(&mut gate, nobody_waits, interval);
-        if *several && !closing() {
-            let gather = Duration::from_micros(GATHER_US);
-            MutexGuard::unlocked(&mut gate, || thread::sleep(gather));
+        for _ in 0..GATHER_STEPS_MAX {
+            let waiters = self.waiters.load(Ordering::SeqCst);
+            if *expected <= 1 || waiters >= *expected || closing() {
+                break;
+            }
+            let step = Duration::from_micros(GATHER_STEP_US);
+            MutexGuard::unlocked(&mut gate, || thread::sleep(step));
+            if self.waiters.load(Ordering::SeqCst) == waiters {
+                break;
+            }
         }
-        *several = self.waiters.swap(0, Ordering::SeqCst) > 1;
+        *expected = self.waiters.swap(0, Ordering::SeqCst);
         // Cleared before the sync looks how far the log goes: what is written from here on either
         // is seen by this sync or sets it again.
         self.dirty.store(false, Ordering::SeqCst);
@@ -173,10 +198,11 @@ impl Progress {
 
     /// Entries below an index have become durable.
     pub(super) fn advance(&self, durable: u64) {
-        let _gate = self.gate.lock();
+        let gate = self.gate.lock();
         self.durable.fetch_max(durable, Ordering::SeqCst);
         self.stalled.store(false, Ordering::SeqCst);
-        self.done.notify_all();
+        drop(gate);
+        self.wake_all();
     }
 
     /// From now on everything fails. The first cause stays.
@@ -185,10 +211,27 @@ impl Progress {
             .poison
             .get_or_init(|| AppendError::poisoned(cause))
             .clone();
-        let _gate = self.gate.lock();
-        self.done.notify_all();
+        let gate = self.gate.lock();
         self.work.notify_one();
+        drop(gate);
+        self.wake_all();
         poison
+    }
+
+    /// Wakes everyone who waits for entries to be durable.
+    fn wake_all(&self) {
+        for room in &self.rooms {
+            // Whoever looked before what has changed waits by now, and is woken.
+            drop(room.gate.lock());
+            room.done.notify_all();
+        }
+    }
+
+    /// Where the one waits who waits for entries below an index.
+    fn room(&self, end: u64) -> &Room {
+        let [first, ..] = &self.rooms;
+        let place = usize::try_from(end).unwrap_or(0) % ROOMS;
+        self.rooms.get(place).unwrap_or(first)
     }
 
     /// Whether everything fails.

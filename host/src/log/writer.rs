@@ -248,8 +248,8 @@ impl Writer {
 
     /// The sync thread, until the log is closed or poisoned.
     pub(super) fn run_syncs(&self, interval: Duration) {
-        let mut several = false;
-        while self.progress.next_work(interval, &mut several) && !self.progress.is_poisoned() {
+        let mut expected = 0;
+        while self.progress.next_work(interval, &mut expected) && !self.progress.is_poisoned() {
             self.sync_once(Room::Free);
         }
         if !self.progress.is_poisoned() {

@@ -80,19 +80,19 @@ fn the_sync_thread_is_called_by_writing_waiting_and_closing() {
     let progress = Progress::new(0);
     // Written: the interval decides.
     progress.mark_dirty();
-    assert!(progress.next_work(Duration::ZERO, &mut false));
+    assert!(progress.next_work(Duration::ZERO, &mut 0));
     // Waited for: at once.
     progress.mark_dirty();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| progress.wait_durable(1));
-        assert!(progress.next_work(LONG, &mut false));
+        assert!(progress.next_work(LONG, &mut 0));
         progress.advance(1);
         waiter.join().unwrap().unwrap();
     });
     // Closing: at once, and without anything written.
     thread::scope(|scope| {
         let closer = scope.spawn(|| progress.close());
-        assert!(!progress.next_work(LONG, &mut false));
+        assert!(!progress.next_work(LONG, &mut 0));
         progress.ended();
         assert!(closer.join().unwrap());
     });
