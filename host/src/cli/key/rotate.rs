@@ -8,15 +8,16 @@ use super::super::{Failure, Status, print, say};
 use super::change::begin;
 use super::keeper::{Intent, Keeper};
 use super::{DAY_MS, OneKey, after, duration_ms, preflight};
+use crate::audit::find_decision;
 use crate::config::Config;
 use crate::credential::random::operating_system;
-use crate::decision::Permission;
+use crate::decision::{DecisionRecord, Permission};
 use crate::governance::preflight::{CHANGE, Checks, Verdict};
 use crate::governance::principal::Action;
 use crate::key::rotation::{GRACE_MAX_DAYS, Rotation};
 use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
-use crate::log::{Entry, LogReader};
+use crate::log::LogReader;
 use crate::registry::sqlite::{Rotated, SqliteError};
 use crate::timestamp::Timestamp;
 
@@ -85,7 +86,7 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
     if !args.dry_run {
         activate_if_used(config, &mut keeper, id)?;
     }
-    let checks = checks(config, &keeper, id, (rotation, args.force))?;
+    let checks = checks(config, &keeper, (id, args.dry_run), rotation)?;
     if args.dry_run {
         return preflight::report(&checks);
     }
@@ -113,15 +114,16 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
     })
 }
 
-/// What stands against a rotation.
+/// What stands against a rotation. One that is to be made has noted a successor that is at work
+/// before; the log is not read for that again.
 fn checks(
     config: &Config,
     keeper: &Keeper<'_>,
-    id: KeyId,
-    (rotation, force): (Rotation, bool),
+    (id, is_dry_run): (KeyId, bool),
+    rotation: Rotation,
 ) -> Result<Checks, Failure> {
     let record = keeper.key(&id)?;
-    let actions = if force {
+    let actions = if rotation.force {
         &[Action::Rotate, Action::Force][..]
     } else {
         &[Action::Rotate]
@@ -134,7 +136,7 @@ fn checks(
         return Ok(checks);
     };
     if let Some(successor) = keeper.registry.unused_successor(&id)? {
-        if used(config, successor)? {
+        if is_dry_run && used(config, successor)? {
             let text = format!("its successor {successor} is at work already");
             checks.add(CHANGE, Verdict::Refused, text);
         } else {
@@ -147,7 +149,7 @@ fn checks(
     if let Some(older) = predecessor
         && let Some((State::Deprecated, _)) = keeper.registry.state(&older, keeper.now)?
     {
-        if force {
+        if rotation.force {
             let text = format!("the grace period of key {older} ends");
             checks.add(CHANGE, Verdict::Warning, text);
         } else {
@@ -199,7 +201,7 @@ fn rotate_due(
             continue;
         }
         if change.1.dry_run {
-            let checks = checks(config, keeper, id, (change.0, false))?;
+            let checks = checks(config, keeper, (id, true), change.0)?;
             print(&format!("key {id}\n"))?;
             if preflight::report(&checks)? == Status::DidNotHold {
                 status = Status::DidNotHold;
@@ -207,7 +209,7 @@ fn rotate_due(
             continue;
         }
         activate_if_used(config, keeper, id)?;
-        let checks = checks(config, keeper, id, (change.0, false))?;
+        let checks = checks(config, keeper, (id, false), change.0)?;
         say(format_args!("key {id}"));
         let rotated =
             preflight::proceed(keeper, Some(id), &checks).and_then(|()| rotate(keeper, id, change));
@@ -257,14 +259,12 @@ fn used(config: &Config, key: KeyId) -> Result<bool, Failure> {
         return Ok(false); // A log that is not there has seen nobody.
     };
     // What is pruned could have told: it counts as used, and its secret is left alone.
-    let mut is_used = reader.pruned().map_err(Failure::storage)?.is_some();
-    for entry in reader.entries() {
-        let (_, bytes) = entry.map_err(Failure::storage)?;
-        if let Ok(Entry::Decision(decision)) = Entry::decode(&bytes) {
-            is_used |= decision.key == Some(key) && decision.permission == Permission::Allow;
-        }
+    if reader.pruned().map_err(Failure::storage)?.is_some() {
+        return Ok(true);
     }
-    Ok(is_used)
+    let is_use = |it: &DecisionRecord| it.key == Some(key) && it.permission == Permission::Allow;
+    let found = find_decision(&reader, is_use).map_err(Failure::storage)?;
+    Ok(found.is_some())
 }
 
 fn ends(record: &KeyRecord) -> String {

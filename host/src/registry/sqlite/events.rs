@@ -1,7 +1,7 @@
 //! Key events in the registry: appended in the transaction of the change, in one unbroken sequence
 //! in which each names the one before by its digest.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{SqliteError, SqliteRegistry};
 use crate::digest::Digest;
@@ -175,13 +175,7 @@ impl SqliteRegistry {
             "SELECT sequence, entry, record FROM key_event WHERE sequence > ?1
              ORDER BY sequence LIMIT 1",
         )?;
-        let event = statement.query_row([number(sequence)], |row| {
-            Ok(StoredEvent {
-                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
-                entry: row.get(1)?,
-                record: row.get(2)?,
-            })
-        });
+        let event = statement.query_row([number(sequence)], StoredEvent::read);
         Ok(event.optional()?)
     }
 
@@ -236,13 +230,7 @@ impl SqliteRegistry {
             "SELECT sequence, entry, record FROM key_event
              WHERE sequence = (SELECT first_event FROM key WHERE id = ?1) AND key_id IS NULL",
         )?;
-        let event = statement.query_row([id.as_str()], |row| {
-            Ok(StoredEvent {
-                sequence: row.get::<_, i64>(0)?.unsigned_abs(),
-                entry: row.get(1)?,
-                record: row.get(2)?,
-            })
-        });
+        let event = statement.query_row([id.as_str()], StoredEvent::read);
         Ok(event.optional()?)
     }
 
@@ -264,16 +252,20 @@ impl SqliteRegistry {
             .map_err(SqliteError::from)?;
         let mut rows = statement.query([id.as_str()]).map_err(SqliteError::from)?;
         while let Some(row) = rows.next().map_err(SqliteError::from)? {
-            let event = || -> Result<StoredEvent, rusqlite::Error> {
-                Ok(StoredEvent {
-                    sequence: row.get::<_, i64>(0)?.unsigned_abs(),
-                    entry: row.get(1)?,
-                    record: row.get(2)?,
-                })
-            };
-            each(event().map_err(SqliteError::from)?)?;
+            each(StoredEvent::read(row).map_err(SqliteError::from)?)?;
         }
         Ok(())
+    }
+}
+
+impl StoredEvent {
+    /// The event of a row of `sequence, entry, record`.
+    fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
+        Ok(Self {
+            sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+            entry: row.get(1)?,
+            record: row.get(2)?,
+        })
     }
 }
 
