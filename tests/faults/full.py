@@ -133,11 +133,50 @@ def rotates(keyward, folder, disk):
     print("freed: the rotation ends, and decisions are recorded")
 
 
+def restricts(keyward, folder, disk):
+    """What takes away from a key is done on the full disk, as often as it is asked for."""
+    config = folder / "keyward.toml"
+    text = config.read_text()
+    assert text.count('keys = "keys.jsonl"') == 1
+    config.write_text(text.replace('keys = "keys.jsonl"', f'path = "{disk / "keyward.db"}"'))
+    ids = []
+    for owner in ["a", "b", "c"]:
+        new = ["--owner", owner, "--scope", "inventory:read", "--expires-in-days", "30"]
+        ids.append(must(keyward, folder, "key", "issue", *new).split("_")[2])
+    reserve = disk / "keyward.db-reserve"
+    assert reserve.stat().st_blocks * 512 >= 4 << 20, reserve.stat()
+    a, b, c = ids
+
+    for _ in range(3):
+        # Somebody takes all the room that there is, before each command.
+        fill(disk)
+        must(keyward, folder, "key", "suspend", a, "--reason", "a test")
+        fill(disk)
+        refused = run(keyward, folder, "key", "resume", a, "--reason", "a test")
+        assert refused.returncode != 0 and "full" in refused.stderr, refused.stderr
+        fill(disk)
+        must(keyward, folder, "key", "mask", b)
+        free(disk)
+        must(keyward, folder, "key", "resume", a, "--reason", "a test")
+        must(keyward, folder, "key", "unmask", b)
+    fill(disk)
+    must(keyward, folder, "key", "revoke", c, "--emergency", "--reason", "leaked")
+    free(disk)
+    states = must(keyward, folder, "key", "list")
+    assert states.count(" active ") == 4 and states.count(" revoked ") == 2, states
+    must(keyward, folder, "registry", "check")
+    assert reserve.stat().st_blocks * 512 >= 4 << 20, "the reserve is not made again"
+    told = [it["kind"] for it in of_type(entries(keyward, folder, disk / "log"), "key-event")]
+    for kind, count in [("suspended", 3), ("masked", 3), ("revoked-in-emergency", 1)]:
+        assert told.count(kind) == count, told
+    print("full: keys are suspended, masked and revoked; nothing is given")
+
+
 def main():
     keyward, work = sys.argv[1], Path(sys.argv[2])
     folder, disk = work / "full", work / "disk"
     begin(keyward, folder, log=disk / "log")
-    for part in [resumes, starts, rotates]:
+    for part in [resumes, starts, rotates, restricts]:
         part(keyward, folder, disk)
         if part is not starts:
             must(keyward, folder, "log", "verify", str(disk / "log"), "--policy", "log.policy")

@@ -10,7 +10,7 @@
 #            shown before and after the fault
 # full.py    decisions are denied while the disk is full, and the same process goes on when it is not;
 #            the outage has their exact count; starting, ending and a new log key are recorded on the
-#            full disk
+#            full disk; keys are suspended, masked and revoked there
 #
 # A failure prints what was injected; the same SEED makes the same faults (threads may still meet
 # them in another order). TRIALS is how many, 60 unless it is given.

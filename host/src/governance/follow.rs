@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::recorded::{RecordError, record};
+use super::recorded::{LogPlace, RecordError};
 use crate::key::edit::Edit;
 use crate::key::event::{KeyEvent, Subject};
 use crate::key::json::CheckedKey;
@@ -29,6 +29,8 @@ pub struct Follower {
     clock: fn() -> Timestamp,
     /// The last event that is in force here.
     sequence: u64,
+    /// How far the log is; `None` after an error.
+    place: Option<LogPlace>,
 }
 
 impl Follower {
@@ -42,7 +44,8 @@ impl Follower {
         clock: fn() -> Timestamp,
     ) -> Result<Self, RecordError> {
         let sequence = registry.last_event()?;
-        record(&mut registry, (log, &log_folder))?;
+        let (mut place, _) = LogPlace::find(&registry, &log_folder)?;
+        place.record(&mut registry, log)?;
         // What changed in between is followed again, which does no harm.
         let memory = Arc::new(registry.load()?);
         Ok(Self {
@@ -51,6 +54,7 @@ impl Follower {
             log_folder,
             clock,
             sequence,
+            place: Some(place),
         })
     }
 
@@ -71,13 +75,24 @@ impl Follower {
         if let Some(changed) = &changed {
             self.update(changed, |key| key.record().lifecycle.is_denied())?;
         }
-        record(&mut self.registry, (log, &self.log_folder))?;
+        self.record(log)?;
         match changed {
             Some(changed) => self.update(&changed, |_| true)?,
             None => self.memory.replace(self.registry.load()?),
         }
         self.sequence = last;
         Ok(count)
+    }
+
+    /// Tells the log of what it does not have. Nobody else writes it: how far it is stays known.
+    fn record(&mut self, log: &Log) -> Result<(), RecordError> {
+        let mut place = match self.place.take() {
+            Some(place) if place.holds(&self.registry)? => place,
+            _ => LogPlace::find(&self.registry, &self.log_folder)?.0,
+        };
+        place.record(&mut self.registry, log)?;
+        self.place = Some(place);
+        Ok(())
     }
 
     /// Notes the successors that were used for the first time.

@@ -80,24 +80,84 @@ pub fn record(
     registry: &mut SqliteRegistry,
     (log, folder): (&Log, &Path),
 ) -> Result<Told, RecordError> {
-    let reader = LogReader::open(folder)?;
-    let (mut known, other_log) = logged(registry, &reader)?;
-    let mut events = 0_u64;
-    while let Some(event) = registry.event_after(known.map_or(0, |known| known.sequence))? {
-        if let Some(record) = &event.record {
-            put_record(log, &event.entry, record)?;
-        }
-        let receipt = log.append_stored_event(&event.entry)?;
-        known = Some(Recorded {
-            sequence: event.sequence,
-            log_index: receipt.index(),
-        });
-        events = events.saturating_add(1);
-    }
-    if let Some(known) = known {
-        registry.set_recorded(reader.origin(), known)?;
-    }
+    let (mut place, other_log) = LogPlace::find(registry, folder)?;
+    let events = place.record(registry, log)?;
     Ok(Told { events, other_log })
+}
+
+/// How far a log has the events of a registry. Only whoever writes the log can keep it; after an
+/// error it has to be found again.
+#[derive(Debug)]
+pub(super) struct LogPlace {
+    origin: String,
+    known: Option<Recorded>,
+    /// Of the event that is known last.
+    digest: Option<Digest>,
+    noted: Option<Recorded>,
+}
+
+impl LogPlace {
+    /// Finds it in the log, from where it was noted last; and up to where another log was known.
+    pub(super) fn find(
+        registry: &SqliteRegistry,
+        log_folder: &Path,
+    ) -> Result<(Self, Option<u64>), RecordError> {
+        let reader = LogReader::open(log_folder)?;
+        let (known, other_log) = logged(registry, &reader)?;
+        let origin = reader.origin().to_owned();
+        let place = Self {
+            digest: digest_of(registry, known)?,
+            noted: registry.recorded(&origin)?,
+            origin,
+            known,
+        };
+        Ok((place, other_log))
+    }
+
+    /// Whether the registry still has the event that is known last: it was not restored meanwhile.
+    pub(super) fn holds(&self, registry: &SqliteRegistry) -> Result<bool, RecordError> {
+        Ok(digest_of(registry, self.known)? == self.digest)
+    }
+
+    /// Appends what the log does not have, and returns how many events that were.
+    pub(super) fn record(
+        &mut self,
+        registry: &mut SqliteRegistry,
+        log: &Log,
+    ) -> Result<u64, RecordError> {
+        let mut events = 0_u64;
+        while let Some(event) = registry.event_after(self.known.map_or(0, |it| it.sequence))? {
+            if let Some(record) = &event.record {
+                put_record(log, &event.entry, record)?;
+            }
+            let receipt = log.append_stored_event(&event.entry)?;
+            self.known = Some(Recorded {
+                sequence: event.sequence,
+                log_index: receipt.index(),
+            });
+            self.digest = Some(Digest::of(&event.entry));
+            events = events.saturating_add(1);
+        }
+        if let Some(known) = self.known.filter(|_| self.known != self.noted) {
+            match registry.set_recorded(&self.origin, known) {
+                Ok(()) => self.noted = self.known,
+                // It is only where the next search begins.
+                Err(error) if error.is_full() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(events)
+    }
+}
+
+/// The digest of an event as the registry has it.
+fn digest_of(
+    registry: &SqliteRegistry,
+    known: Option<Recorded>,
+) -> Result<Option<Digest>, RecordError> {
+    let Some(known) = known else { return Ok(None) };
+    let event = registry.event(known.sequence)?;
+    Ok(event.map(|bytes| Digest::of(&bytes)))
 }
 
 /// What a log has of a registry's events.

@@ -13,6 +13,7 @@ mod events;
 mod file;
 mod migrate;
 mod order;
+mod reserve;
 mod row;
 mod select;
 
@@ -37,8 +38,10 @@ pub use error::SqliteError;
 pub use events::{By, CLOCK_BEHIND_MAX_MS, Recorded, StoredEvent};
 pub use migrate::{Migrated, kept_path};
 pub use order::Emergency;
+pub use reserve::RESERVE_BYTES;
 pub use select::{Filter, Listed};
 
+use reserve::Reserve;
 use row::{Insert, Origin, key_of};
 
 /// How many keys an error names; the rest is counted.
@@ -56,6 +59,7 @@ const SELECT_ONE: &str = concat!("SELECT ", row::columns!(), " FROM key WHERE id
 pub struct SqliteRegistry {
     connection: Connection,
     options: KeyOptions,
+    reserve: Reserve,
 }
 
 /// What to issue. The registry adds the id, the secret and the time of issue.
@@ -87,10 +91,7 @@ impl SqliteRegistry {
     /// # Errors
     /// [`SqliteError`]: among others for a file that is not a registry, or a newer keyward's.
     pub fn open(path: &Path, options: KeyOptions) -> Result<Self, SqliteError> {
-        Ok(Self {
-            connection: file::open(path)?,
-            options,
-        })
+        Ok(Self::new(path, file::open(path)?, options))
     }
 
     /// Opens a registry file that is there.
@@ -98,10 +99,28 @@ impl SqliteRegistry {
     /// # Errors
     /// As [`SqliteRegistry::open`], and [`SqliteError::Missing`].
     pub fn open_existing(path: &Path, options: KeyOptions) -> Result<Self, SqliteError> {
-        Ok(Self {
-            connection: file::open_existing(path)?,
+        Ok(Self::new(path, file::open_existing(path)?, options))
+    }
+
+    /// Opens a registry file that is there, to take something away: on a full disk its reserve
+    /// makes room ([`RESERVE_BYTES`]).
+    ///
+    /// # Errors
+    /// As [`SqliteRegistry::open_existing`].
+    pub fn open_to_restrict(path: &Path, options: KeyOptions) -> Result<Self, SqliteError> {
+        let reserve = Reserve::beside(path);
+        let connection = reserve.use_up(|| file::open_existing(path))?;
+        Ok(Self::new(path, connection, options))
+    }
+
+    fn new(path: &Path, connection: Connection, options: KeyOptions) -> Self {
+        let reserve = Reserve::beside(path);
+        reserve.keep();
+        Self {
+            connection,
             options,
-        })
+            reserve,
+        }
     }
 
     /// Issues a key. When the answer is there, the key is on the disk; the secret is nowhere else.

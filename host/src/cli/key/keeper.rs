@@ -40,6 +40,7 @@ impl<'a> Keeper<'a> {
     pub(in crate::cli) fn begin(config: &'a Config, intent: Intent) -> Result<Self, Failure> {
         let open = match intent.action {
             Action::Issue => SqliteRegistry::open,
+            action if is_restriction(action) => SqliteRegistry::open_to_restrict,
             _ => SqliteRegistry::open_existing,
         };
         let registry = database(config, open)?;

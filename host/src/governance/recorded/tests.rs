@@ -242,3 +242,23 @@ fn a_comparison_writes_nothing_and_finds_every_difference() {
         "{found:?}"
     );
 }
+
+#[test]
+fn what_a_writer_keeps_of_a_log_is_not_kept_for_another_registry() {
+    let place = Place::new();
+    let mut registry = place.registry();
+    place.record().unwrap();
+    let (mut kept, _) = LogPlace::find(&registry, &place.folder()).unwrap();
+    assert!(kept.holds(&registry).unwrap());
+    let log = place.log();
+    place.edit(&Edit::Mask(true));
+    place.edit(&Edit::Mask(false));
+    assert_eq!(kept.record(&mut registry, &log).unwrap(), 2);
+    assert!(kept.holds(&registry).unwrap());
+    assert_eq!(place.logged(), [1, 2, 3]);
+    // Another registry with as many events.
+    let other = Place::new();
+    other.edit(&Edit::Suspend);
+    other.edit(&Edit::Resume);
+    assert!(!kept.holds(&other.registry()).unwrap());
+}

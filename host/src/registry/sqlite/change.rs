@@ -184,8 +184,28 @@ impl SqliteRegistry {
     }
 
     /// Runs a change in one transaction, and keeps what it did unless it fails. An attempt at a
-    /// longer life is kept as an event.
+    /// longer life is kept as an event. Where the disk is full, what takes away is made again with
+    /// the room of the reserve.
     pub(super) fn change<T>(
+        &mut self,
+        by: By<'_>,
+        mut make: impl FnMut(&mut Changing<'_>) -> Result<T, SqliteError>,
+    ) -> Result<T, SqliteError> {
+        loop {
+            let mut is_restriction = false;
+            let made = self.change_once(by, |change| {
+                let made = make(change);
+                is_restriction = change.events.is_restriction();
+                made
+            });
+            match made {
+                Err(error) if is_restriction && error.is_full() && self.reserve.release() => {}
+                made => return made,
+            }
+        }
+    }
+
+    fn change_once<T>(
         &mut self,
         by: By<'_>,
         make: impl FnOnce(&mut Changing<'_>) -> Result<T, SqliteError>,

@@ -210,6 +210,12 @@ pub enum SqliteError {
 }
 
 impl SqliteError {
+    /// Whether the disk has no room, as far as SQLite can tell it from other faults.
+    #[must_use]
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full | Self::Io(_))
+    }
+
     /// Whether what was asked for is why, and not the file.
     #[must_use]
     pub const fn is_refusal(&self) -> bool {

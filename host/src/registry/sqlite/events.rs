@@ -55,6 +55,8 @@ pub(super) struct Events<'t> {
     /// the same, at that change's time, and nothing else.
     behind: Option<Timestamp>,
     last: Option<(u64, Digest)>,
+    /// What was appended takes away and does nothing else; `None`: nothing was appended.
+    is_restriction: Option<bool>,
 }
 
 impl<'t> Events<'t> {
@@ -93,12 +95,18 @@ impl<'t> Events<'t> {
             at: by.at,
             behind: None,
             last,
+            is_restriction: None,
         })
     }
 
     /// The time of the change: not before the last one.
     pub(super) const fn at(&self) -> Timestamp {
         self.at
+    }
+
+    /// Whether what was appended takes away, and nothing else.
+    pub(super) fn is_restriction(&self) -> bool {
+        self.is_restriction.unwrap_or(false)
     }
 
     /// The number of the event that is appended next.
@@ -150,6 +158,8 @@ impl<'t> Events<'t> {
             record.map(KeyRecord::to_canonical_json),
         ])?;
         self.last = Some((event.sequence, Digest::of(&entry)));
+        let is_restriction = self.is_restriction.unwrap_or(true) && kind.is_restriction();
+        self.is_restriction = Some(is_restriction);
         Ok(event)
     }
 }

@@ -445,5 +445,44 @@ fn only_the_owner_may_read_the_files() {
         names.push(file.file_name().into_string().unwrap());
     }
     names.sort_unstable();
-    assert_eq!(names, ["keyward.db", "keyward.db-shm", "keyward.db-wal"]);
+    let beside = ["-reserve", "-shm", "-wal"].map(|end| format!("keyward.db{end}"));
+    assert_eq!(
+        names.split_first(),
+        Some((&"keyward.db".to_owned(), &beside[..]))
+    );
+}
+
+#[test]
+fn the_reserve_is_kept_and_given_back_to_what_takes_away_alone() {
+    let (_folder, path) = folder();
+    let mut registry = open(&path);
+    registry.import(keys(&[1]), change()).unwrap();
+    let reserve = path.with_file_name("keyward.db-reserve");
+    let length = || fs::metadata(&reserve).unwrap().len();
+    assert_eq!(length(), RESERVE_BYTES);
+    let full = |registry: &mut SqliteRegistry, kind, times| {
+        let mut left = times;
+        registry.change(change(), |change| {
+            change
+                .events
+                .append(kind, Subject::Nothing { id: None }, (None, None))?;
+            // Where the disk is full for so many attempts, the last of them ends well.
+            left -= 1;
+            match left {
+                0 => Ok(()),
+                _ => Err(SqliteError::Full),
+            }
+        })
+    };
+    // No event is told of an attempt that failed.
+    full(&mut registry, KeyEventKind::Suspended, 3).unwrap();
+    assert_eq!(length(), RESERVE_BYTES - (2 << 18));
+    assert_eq!(registry.last_event().unwrap(), 2);
+    // What gives is refused at once, and an end comes also to what takes away.
+    full(&mut registry, KeyEventKind::Resumed, 2).unwrap_err();
+    assert_eq!(length(), RESERVE_BYTES - (2 << 18));
+    full(&mut registry, KeyEventKind::Suspended, 1_000).unwrap_err();
+    assert_eq!((length(), registry.last_event().unwrap()), (0, 2));
+    drop(open(&path));
+    assert_eq!(length(), RESERVE_BYTES);
 }
