@@ -432,6 +432,7 @@ fn an_order_is_certified_with_who_gave_and_who_confirmed_it() {
     let by = By {
         at: keyward::clock::now(),
         actor: Some("bea"),
+        user: Some("bea"),
         reason: None,
     };
     registry

@@ -25,6 +25,8 @@ pub(in crate::cli) struct Keeper<'a> {
     log: Option<Log>,
     pub(in crate::cli) now: Timestamp,
     actor: String,
+    /// The operating system's user.
+    user: String,
 }
 
 /// What is to be done, to which key.
@@ -49,6 +51,7 @@ impl<'a> Keeper<'a> {
             log: None,
             now: clock::now(),
             actor: os_user(config),
+            user: os_user(config),
         };
         keeper.authorize(intent)?;
         // What takes away is done also where the log is out of order: nobody allows then anyway.
@@ -77,6 +80,7 @@ impl<'a> Keeper<'a> {
             log: None,
             now: clock::now(),
             actor: os_user(config),
+            user: os_user(config),
         };
         keeper.authorize(Intent {
             action: Action::View,
@@ -87,8 +91,11 @@ impl<'a> Keeper<'a> {
 
     /// Lets go on who may do something more. A refusal is an event.
     pub(in crate::cli) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
-        let user = os_user(self.config);
-        let may = authorize(&self.config.principals, &user, (intent.action, self.now));
+        let may = authorize(
+            &self.config.principals,
+            &self.user,
+            (intent.action, self.now),
+        );
         match may {
             Ok(actor) => {
                 self.actor = actor.to_owned();
@@ -96,8 +103,8 @@ impl<'a> Keeper<'a> {
             }
             Err(refused) => {
                 let principals = &self.config.principals;
-                let known = principals.iter().find(|it| *it.os_user == *user);
-                self.actor = known.map_or(user, |it| it.name.to_string());
+                let known = principals.iter().find(|it| *it.os_user == *self.user);
+                self.actor = known.map_or_else(|| self.user.clone(), |it| it.name.to_string());
                 self.note_refusal(intent.key, &refused.to_string())?;
                 Err(Failure::usage(refused))
             }
@@ -119,6 +126,7 @@ impl<'a> Keeper<'a> {
         let by = By {
             at: self.now,
             actor: Some(&self.actor),
+            user: Some(&self.user),
             reason: why,
         };
         let noted = self.registry.note_refusal(key, by);
@@ -135,6 +143,7 @@ impl<'a> Keeper<'a> {
         let by = By {
             at: self.now,
             actor: Some(&self.actor),
+            user: Some(&self.user),
             reason,
         };
         let changed = change(&mut self.registry, by);

@@ -171,6 +171,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
         "sequence": event.sequence,
         "kind": event.kind.as_str(),
         "actor": event.actor,
+        "user": event.user,
         "reason": event.reason,
         "order": event.order,
     });
@@ -182,6 +183,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
             after,
             state,
             other,
+            secret,
         } => json!({
             "key": id,
             "version": version,
@@ -189,6 +191,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
             "after": after,
             "state": state.as_str(),
             "other": other,
+            "secret_commitment": secret,
         }),
         Subject::Keys { count, digest } => json!({ "count": count, "digest": digest }),
         Subject::Nothing { id } => json!({ "key": id }),
