@@ -12,7 +12,7 @@ use super::super::{Failure, Status, open, say};
 use super::governance_signer;
 use crate::audit::prove::{ProveError, prove};
 use crate::config::Config;
-use crate::governance::certificate::{Gathered, gather};
+use crate::governance::certificate::{CERTIFICATE_MAX_BYTES, Gathered, gather, limited};
 use crate::governance::principal::Action;
 use crate::key::KeyId;
 use crate::key::state::State;
@@ -56,7 +56,17 @@ pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failur
         Some(proof) => proof,
         None => issue(&config, intent, (key, &governance))?,
     };
-    write_result(args.out.as_deref(), &proof.to_string())?;
+    let limited = limited(&proof).map_err(Failure::usage)?;
+    if !limited.left_out.is_empty() {
+        say(format_args!(
+            "{} of the checkpoint's {} signatures do not fit into the {CERTIFICATE_MAX_BYTES} bytes of \
+             a certificate and are left out: {}",
+            limited.left_out.len(),
+            proof.checkpoint().signatures().len(),
+            limited.left_out.join(", ")
+        ));
+    }
+    write_result(args.out.as_deref(), &limited.proof.to_string())?;
     Ok(Status::Done)
 }
 

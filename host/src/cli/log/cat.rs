@@ -143,7 +143,8 @@ fn claims_json(claims: &RevocationClaims) -> Value {
         "key_record": claims.key_record,
         "revoked_at": claims.revoked_at,
         "by": claims.by,
-        "reason": claims.reason,
+        "reason": claims.reason.as_ref().map(|it| &it.text),
+        "reason_sha256": claims.reason.as_ref().and_then(|it| it.whole),
         "order": claims.order.as_ref().map(|it| json!({
             "digest": it.digest,
             "at": it.at,
