@@ -10,7 +10,7 @@ use super::super::{Failure, open, say};
 use crate::clock;
 use crate::config::{Config, RegistrySource};
 use crate::governance::principal::{Action, authorize};
-use crate::governance::recorded::record;
+use crate::governance::recorded::{RecordError, record};
 use crate::key::event::REASON_MAX_BYTES;
 use crate::key::json::KeyOptions;
 use crate::key::{KeyId, KeyRecord};
@@ -171,9 +171,12 @@ impl<'a> Keeper<'a> {
         };
         let folder = &self.config.log.path;
         let recorded = record(&mut self.registry, (log, folder));
-        let told = recorded.map_err(|error| {
-            let error = anyhow::Error::new(error);
-            Failure::Storage(error.context(format!("log folder `{}`", folder.display())))
+        let told = recorded.map_err(|error| match error {
+            RecordError::Registry(error) => registry_failed(self.config, error),
+            error => {
+                let error = anyhow::Error::new(error);
+                Failure::Storage(error.context(format!("log folder `{}`", folder.display())))
+            }
         })?;
         open::warn_of_other_log(self.config, told);
         Ok(())

@@ -19,7 +19,7 @@ pub(in crate::cli) struct RevokeArgs {
     key: OneKey,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: String,
+    pub(super) reason: String,
     /// Revoke at once, alone; another manager has to review that before the next emergency
     #[arg(long)]
     emergency: bool,
@@ -41,7 +41,7 @@ pub(in crate::cli) struct ConfirmArgs {
     order: String,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failure> {

@@ -93,9 +93,15 @@ impl SqliteRegistry {
                         return change.replace_secret(&held, &successor, randomness);
                     }
                     state if !state.is_terminal() => {
-                        return Err(SqliteError::RotationInProgress {
-                            key: id,
-                            until: held.record().grace_until,
+                        return Err(match change.state(&held) {
+                            State::Superseded | State::Expired => SqliteError::Succeeded {
+                                key: id,
+                                successor: successor.record().id,
+                            },
+                            _ => SqliteError::RotationInProgress {
+                                key: id,
+                                until: held.record().grace_until,
+                            },
                         });
                     }
                     _ => {}

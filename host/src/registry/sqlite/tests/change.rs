@@ -426,6 +426,20 @@ fn an_imported_key_commits_with_its_first_change() {
 }
 
 #[test]
+fn a_superseded_key_names_the_one_that_took_over() {
+    let (_folder, mut registry, id) = one_key();
+    let rotated = rotate(&mut registry, id, 1).unwrap();
+    let successor = rotated.successor.id;
+    registry.edit(successor, &Edit::Activate, later(2)).unwrap();
+    let error = rotate(&mut registry, id, 3).unwrap_err().to_string();
+    assert!(error.contains("is still usable until"), "{error}");
+    let error = rotate(&mut registry, id, 3_600_001).unwrap_err();
+    let expected = format!("its successor is key `{successor}`; rotate that one");
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(error.is_refusal());
+}
+
+#[test]
 fn a_revoked_key_is_not_rotated() {
     let (_folder, mut registry, id) = one_key();
     rotate(&mut registry, id, 1).unwrap();
