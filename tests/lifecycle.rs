@@ -9,7 +9,7 @@ use keyward::clock;
 use keyward::log::{Entry, Log, LogOptions, LogReader};
 use serde_json::{Value, json};
 
-use crate::util::{Folder, Ran};
+use crate::util::{Folder, Ran, copy};
 
 /// A folder with a registry in a database.
 pub(crate) fn folder() -> Folder {
@@ -493,4 +493,93 @@ fn a_change_that_is_killed_is_made_and_told_or_not_made() {
     assert!(rotated <= 1);
     folder.run(&["key", "list"]).exit(0);
     folder.run(&["log", "verify"]).exit(0);
+}
+
+/// The seed of the moments at which the trial below kills.
+const KILL_SEED: u64 = 20_261_123;
+/// How often the trial kills each command.
+const KILLS_PER_COMMAND: u64 = 4;
+
+/// Killed at moments spread over the time that it takes, each of the changes that are made of
+/// several parts is made wholly or not at all, and told once.
+#[test]
+fn a_change_of_several_parts_is_made_wholly_or_not_at_all() {
+    let before = folder();
+    before.run(&["log", "init"]).exit(0);
+    let (_, id) = issue(&before);
+    let (_, ordered) = issue(&before);
+    let order = before.run(&["key", "revoke", &ordered, "--reason", "r"]);
+    let order = order.exit(0).out.trim().to_owned();
+    let lines = (0..500).map(|n| {
+        json!({ "id": format!("{n:012}"), "owner": "o", "issued_at": "2026-01-01T00:00:00Z",
+            "expires_at": "2126-01-01T00:00:00Z", "scopes": ["inventory:read"] })
+    });
+    let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
+    before.write("many.jsonl", lines.join("\n"));
+    let issue_another = "key issue --owner o --scope inventory:read --expires-in-days 9";
+    let commands: [(String, &[&str]); 5] = [
+        (format!("key rotate {id}"), &["rotated", "succeeded"]),
+        ("key import many.jsonl".to_owned(), &["imported"]),
+        (
+            format!("key revoke {id} --reason r --emergency"),
+            &["revoked-in-emergency"],
+        ),
+        (
+            format!("key revoke {id} --reason r"),
+            &["revocation-ordered"],
+        ),
+        (format!("key confirm {order}"), &["revoked"]),
+    ];
+    let told = logged(&before);
+    let mut random = KILL_SEED;
+    let mut made = [0, 0];
+    for (command, kinds) in &commands {
+        let args: Vec<_> = command.split(' ').collect();
+        let mut whole_ms = 0;
+        for round in 0..=KILLS_PER_COMMAND {
+            let folder = Folder::new();
+            copy(before.path(), folder.path());
+            let started = std::time::Instant::now();
+            let mut child = folder.command(&args);
+            child.env("SUDO_USER", "ben");
+            child.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = child.spawn().unwrap();
+            if round == 0 {
+                // Let alone, it says how long it takes.
+                assert!(child.wait().unwrap().success(), "{command}");
+                whole_ms = u64::try_from(started.elapsed().as_millis()).unwrap();
+            } else {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let part = whole_ms * (round - 1) + (random >> 33) % whole_ms;
+                std::thread::sleep(Duration::from_millis(part / KILLS_PER_COMMAND));
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+            folder.run(&["registry", "check"]).exit(0);
+            let issued: Vec<_> = issue_another.split(' ').collect();
+            folder.run(&issued).exit(0);
+            folder.run(&["registry", "check"]).exit(0);
+            folder.run(&["log", "verify"]).exit(0);
+            let mut expected: Vec<_> = told.iter().map(|(_, kind)| kind.as_str()).collect();
+            let found = logged(&folder);
+            let is_made = found.len() > told.len() + 1;
+            made[usize::from(is_made)] += 1;
+            assert!(is_made || round > 0, "{command}");
+            if is_made {
+                expected.extend(*kinds);
+            }
+            expected.push("issued");
+            let expected: Vec<_> = (1..)
+                .zip(expected)
+                .map(|(n, it)| (n, it.to_owned()))
+                .collect();
+            assert_eq!(
+                found, expected,
+                "{command}, round {round} of seed {KILL_SEED}"
+            );
+        }
+    }
+    assert!(made.iter().all(|count| *count > 0), "{made:?}");
 }
