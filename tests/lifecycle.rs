@@ -516,7 +516,6 @@ fn a_change_of_several_parts_is_made_wholly_or_not_at_all() {
     });
     let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
     before.write("many.jsonl", lines.join("\n"));
-    let issue_another = "key issue --owner o --scope inventory:read --expires-in-days 9";
     let commands: [(String, &[&str]); 5] = [
         (format!("key rotate {id}"), &["rotated", "succeeded"]),
         ("key import many.jsonl".to_owned(), &["imported"]),
@@ -530,56 +529,68 @@ fn a_change_of_several_parts_is_made_wholly_or_not_at_all() {
         ),
         (format!("key confirm {order}"), &["revoked"]),
     ];
-    let told = logged(&before);
     let mut random = KILL_SEED;
     let mut made = [0, 0];
     for (command, kinds) in &commands {
-        let args: Vec<_> = command.split(' ').collect();
         let mut whole_ms = 0;
         for round in 0..=KILLS_PER_COMMAND {
             let folder = Folder::new();
             copy(before.path(), folder.path());
-            let started = std::time::Instant::now();
-            let mut child = folder.command(&args);
-            child.env("SUDO_USER", "ben");
-            child.stdout(Stdio::null()).stderr(Stdio::null());
-            let mut child = child.spawn().unwrap();
-            if round == 0 {
-                // Let alone, it says how long it takes.
-                assert!(child.wait().unwrap().success(), "{command}");
-                whole_ms = u64::try_from(started.elapsed().as_millis()).unwrap();
-            } else {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                let part = whole_ms * (round - 1) + (random >> 33) % whole_ms;
-                std::thread::sleep(Duration::from_millis(part / KILLS_PER_COMMAND));
-                child.kill().unwrap();
-                child.wait().unwrap();
-            }
-            folder.run(&["registry", "check"]).exit(0);
-            let issued: Vec<_> = issue_another.split(' ').collect();
-            folder.run(&issued).exit(0);
-            folder.run(&["registry", "check"]).exit(0);
-            folder.run(&["log", "verify"]).exit(0);
-            let mut expected: Vec<_> = told.iter().map(|(_, kind)| kind.as_str()).collect();
-            let found = logged(&folder);
-            let is_made = found.len() > told.len() + 1;
-            made[usize::from(is_made)] += 1;
+            // Let alone at first, it says how long it takes.
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let kill = (round > 0).then(|| {
+                let ms: u64 = whole_ms * (round - 1) + (random >> 33) % whole_ms;
+                ms / KILLS_PER_COMMAND
+            });
+            let ms = run_as_ben(&folder, command, kill);
+            whole_ms = if round == 0 { ms } else { whole_ms };
+            let is_made = is_whole(&before, &folder, kinds);
             assert!(is_made || round > 0, "{command}");
-            if is_made {
-                expected.extend(*kinds);
-            }
-            expected.push("issued");
-            let expected: Vec<_> = (1..)
-                .zip(expected)
-                .map(|(n, it)| (n, it.to_owned()))
-                .collect();
-            assert_eq!(
-                found, expected,
-                "{command}, round {round} of seed {KILL_SEED}"
-            );
+            made[usize::from(is_made)] += 1;
         }
     }
     assert!(made.iter().all(|count| *count > 0), "{made:?}");
+}
+
+/// Runs a command for so long, or to its end, and says how many milliseconds it ran: at least one.
+fn run_as_ben(folder: &Folder, command: &str, kill_ms: Option<u64>) -> u64 {
+    let args: Vec<_> = command.split(' ').collect();
+    let mut child = folder.command(&args);
+    child.env("SUDO_USER", "ben");
+    child.stdout(Stdio::null()).stderr(Stdio::null());
+    let started = clock::now();
+    let mut child = child.spawn().unwrap();
+    if let Some(ms) = kill_ms {
+        std::thread::sleep(Duration::from_millis(ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    } else {
+        assert!(child.wait().unwrap().success(), "{command}");
+    }
+    let ms = clock::now().millis() - started.millis();
+    u64::try_from(ms).unwrap().max(1)
+}
+
+/// Whether a change was made that has events of these kinds; it was made wholly or not at all, and
+/// the next command finds nothing wrong.
+fn is_whole(before: &Folder, folder: &Folder, kinds: &[&str]) -> bool {
+    folder.run(&["registry", "check"]).exit(0);
+    let issue = "key issue --owner o --scope inventory:read --expires-in-days 9";
+    let issue: Vec<_> = issue.split(' ').collect();
+    folder.run(&issue).exit(0);
+    folder.run(&["registry", "check"]).exit(0);
+    folder.run(&["log", "verify"]).exit(0);
+    let told = logged(before);
+    let found = logged(folder);
+    let is_made = found.len() > told.len() + 1;
+    let mut expected: Vec<_> = told.iter().map(|(_, kind)| kind.as_str()).collect();
+    if is_made {
+        expected.extend(kinds);
+    }
+    expected.push("issued");
+    let expected = (1..).zip(expected).map(|(n, kind)| (n, kind.to_owned()));
+    assert_eq!(found, expected.collect::<Vec<_>>(), "seed {KILL_SEED}");
+    is_made
 }

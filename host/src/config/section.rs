@@ -78,7 +78,7 @@ impl<'t, 'i> Section<'t, 'i> {
         value
     }
 
-    /// A text of 1 to [`TEXT_MAX_BYTES`] bytes without control characters.
+    /// A text of 1 to [`TEXT_MAX_BYTES`] bytes without control or format characters.
     pub(super) fn text(
         &mut self,
         key: &'static str,

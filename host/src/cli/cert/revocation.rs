@@ -37,7 +37,10 @@ Examples:
   keyward cert check k7Qp2mXw9LaR.tlog-proof      what the receiver does
 
 It needs a manager or an auditor, the governance key, and for the first certificate of a revocation
-the log, which no host may be writing then. The second time the same entry is proved again.";
+the log, which no host may be writing then. The second time the same entry is proved again.
+
+A certificate has at most 6,144 bytes. A reason of more than 192 bytes is cut and committed to by
+its digest; signatures of the checkpoint that do not fit are left out and named.";
 
 /// Runs the command.
 pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failure> {

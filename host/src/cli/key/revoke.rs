@@ -32,7 +32,8 @@ Examples:
   keyward key revoke k7Qp2mXw9LaR --reason 'in use by an attacker' --emergency
   keyward key review k7Qp2mXw9LaR --reason 'it was right'      another manager, afterwards
 
-The key is refused from the order on. Revoked is final; a suspended key can be resumed.";
+The key is refused from the order on. Revoked is final; a suspended key can be resumed. Another
+manager is one with another name and another user of the operating system.";
 
 /// Arguments of `keyward key confirm`.
 #[derive(Args, Debug)]

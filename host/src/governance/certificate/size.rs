@@ -2,8 +2,8 @@
 //!
 //! What governance signs is bounded: a long reason is cut, and committed to by its digest. The path
 //! has at most 63 hashes, and both fit beside the log's Ed25519 signature, whatever they hold. What
-//! is left is for the other signatures of the checkpoint: the log's ML-DSA-44 signature takes 3.3 KB,
-//! a cosignature some 170 bytes. Those that fit are kept, the log's first.
+//! is left is for the other signatures of the checkpoint: the log's ML-DSA-44 signature takes
+//! 3.3 KB, a cosignature some 170 bytes. Those that fit are kept, the log's first.
 
 use super::CertificateError;
 use crate::tlog::note::Signature;

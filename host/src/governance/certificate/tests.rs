@@ -119,7 +119,7 @@ fn a_long_reason_is_cut_and_committed_to() {
     ] {
         let mut claims = claims();
         let claim = ReasonClaim::of(&reason);
-        assert_eq!(claim.text, reason[..cut]);
+        assert_eq!(Some(&*claim.text), reason.get(..cut));
         let whole = (cut < reason.len()).then(|| Digest::of(reason.as_bytes()));
         assert_eq!(claim.whole, whole);
         claims.reason = Some(claim);
@@ -188,8 +188,8 @@ fn signed(claims: &RevocationClaims, hashes: usize, witnesses: usize) -> Proof {
     proof.with_extra(entry).unwrap()
 }
 
-/// The largest certificate that there can be: the longest names, a tree as large as any, and as many
-/// signatures as a checkpoint takes.
+/// The largest certificate that there can be: the longest names, a tree as large as any, and as
+/// many signatures as a checkpoint takes.
 #[test]
 fn no_certificate_is_larger_than_6_kb() {
     let origin = "o".repeat(ORIGIN_MAX_BYTES);
