@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use keyward::governance::certificate::{RevocationClaims, check};
+use keyward::governance::certificate::{ReasonClaim, RevocationClaims, check};
 use keyward::governance::parse_governance_keys;
 use keyward::key::json::KeyOptions;
 use keyward::log::{Entry, Log, LogOptions, Publishing, Revocation, read_key_file};
@@ -383,15 +383,15 @@ pub(crate) fn trusted(folder: &Folder) -> (Policy, Vec<keyward::tlog::key::Verif
     (policy, keys)
 }
 
-/// Both signatures of the log and a witness, with the path of a log of a billion entries and a
-/// reason of 400 bytes.
+/// Both signatures of the log and a witness, with the path of a log of a billion entries and the
+/// longest reason. The largest of all is built where its claims are.
 #[test]
 fn a_certificate_has_at_most_6_kb() {
     const MOST_BYTES: usize = 6 * 1_024;
     const HASH_LINE_BYTES: usize = 45;
     let kept = Kept::new();
     let key = kept.key.clone();
-    let reason = "r".repeat(400);
+    let reason = "r".repeat(1_024);
     let revoke = ["key", "revoke", &key, "--reason", &reason, "--emergency"];
     kept.run(&revoke).exit(0);
     kept.certify(&key).exit(0);
@@ -417,6 +417,9 @@ fn a_certificate_has_at_most_6_kb() {
     kept.folder.write(CERTIFICATE, text);
     let checked = check_there(&kept.folder, CERTIFICATE).exit(0);
     assert!(checked.out.contains("  witnessed w at "), "{checked:?}");
+    let whole = keyward::digest::Digest::of(reason.as_bytes());
+    let cut = format!("r… (the log has the whole, SHA-256 {whole})\n");
+    assert!(checked.out.contains(&cut), "{checked:?}");
 }
 
 /// Two people, of whom this machine has one: the second confirms with the library.
@@ -432,6 +435,7 @@ fn an_order_is_certified_with_who_gave_and_who_confirmed_it() {
     let by = By {
         at: keyward::clock::now(),
         actor: Some("bea"),
+        user: Some("bea"),
         reason: None,
     };
     registry
@@ -462,7 +466,9 @@ fn a_claim_does_not_write_lines_of_its_own() {
     let bytes = kept.folder.read(CERTIFICATE);
     let (certificate, _) = check(bytes.as_bytes(), &policy, &keys).unwrap();
     let mut claims = certificate.claims;
-    claims.reason = Some("x\n  witnessed w at 2026-01-01T00:00:00Z\u{1b}[2J".to_owned());
+    claims.reason = Some(ReasonClaim::of(
+        "x\n  witnessed w at 2026-01-01T00:00:00Z\u{1b}[2J",
+    ));
     let governance = read_key_file(&kept.folder.file("governance.key")).unwrap();
     let cose = claims.sign(&governance[0]).unwrap();
     let log = kept.open_log();
@@ -509,7 +515,7 @@ fn frozen_certificates_are_checked() {
         "key_record": claims.key_record,
         "revoked_at": claims.revoked_at,
         "by": claims.by,
-        "reason": claims.reason,
+        "reason": claims.reason.unwrap().text,
         "order": { "digest": order.digest, "at": order.at, "by": order.by },
         "event": claims.event,
         "read_from": claims.read_from,

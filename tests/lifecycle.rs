@@ -9,7 +9,7 @@ use keyward::clock;
 use keyward::log::{Entry, Log, LogOptions, LogReader};
 use serde_json::{Value, json};
 
-use crate::util::{Folder, Ran};
+use crate::util::{Folder, Ran, copy};
 
 /// A folder with a registry in a database.
 pub(crate) fn folder() -> Folder {
@@ -71,22 +71,33 @@ fn logged(folder: &Folder) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// Makes this machine's user a principal.
+/// Makes this machine's user the one principal.
 fn be(folder: &Folder, name: &str, roles: &str, score_percent: u8) {
     let config = folder.read("keyward.toml");
     let config = config.split("\n[[principal]]").next().unwrap();
+    folder.write("keyward.toml", config);
     let user = std::process::Command::new("id")
         .arg("-un")
         .output()
         .unwrap();
     let user = String::from_utf8(user.stdout).unwrap();
+    add_principal(folder, (name, user.trim()), roles, score_percent);
+}
+
+fn add_principal(folder: &Folder, (name, user): (&str, &str), roles: &str, score_percent: u8) {
+    let config = folder.read("keyward.toml");
     let principal = format!(
-        "\n[[principal]]\nname = \"{name}\"\nos_user = \"{}\"\nroles = [{roles}]\n\
+        "\n[[principal]]\nname = \"{name}\"\nos_user = \"{user}\"\nroles = [{roles}]\n\
          [principal.certification]\ncourse = \"API keys\"\nscore_percent = {score_percent}\n\
-         issued_at = \"2026-01-01T00:00:00Z\"\nexpires_at = \"2126-01-01T00:00:00Z\"\n",
-        user.trim()
+         issued_at = \"2026-01-01T00:00:00Z\"\nexpires_at = \"2126-01-01T00:00:00Z\"\n"
     );
     folder.write("keyward.toml", format!("{config}{principal}"));
+}
+
+/// Runs a command as another person, who shares the account of this one.
+fn run_as(user: &str, folder: &Folder, args: &[&str]) -> Ran {
+    let mut command = folder.command(args);
+    Ran::of(&command.env("SUDO_USER", user).output().unwrap())
 }
 
 #[test]
@@ -245,8 +256,13 @@ fn a_revocation_needs_two_and_an_emergency_a_review() {
     );
     let said = folder.run(&["key", "confirm", &digest]).exit(2).err;
     assert!(said.contains("another manager has to confirm"), "{said}");
+    // Another name in the configuration makes nobody another person.
     be(&folder, "ben", "\"manager\"", 80);
-    folder.run(&["key", "confirm", &digest]).exit(0);
+    let said = folder.run(&["key", "confirm", &digest]).exit(2).err;
+    assert!(said.contains("another manager has to confirm"), "{said}");
+    be(&folder, "ann", "\"manager\"", 80);
+    add_principal(&folder, ("ben", "ben1"), "\"manager\"", 80);
+    run_as("ben1", &folder, &["key", "confirm", &digest]).exit(0);
     assert_eq!(decide(&folder, &credential, "GET"), "key.revoked");
     let said = folder.run(&["key", "resume", &id]).exit(2).err;
     assert!(said.contains("it is revoked, and that is final"), "{said}");
@@ -269,10 +285,11 @@ fn a_revocation_needs_two_and_an_emergency_a_review() {
     assert_eq!(decide(&folder, &other, "GET"), "key.revoked");
     let said = emergency(&third).exit(2).err;
     assert!(said.contains("that nobody has reviewed"), "{said}");
-    let review = || folder.run(&["key", "review", &second, "--reason", "it was right"]);
-    assert!(review().exit(2).err.contains("another manager"));
-    be(&folder, "ann", "\"manager\"", 80);
-    review().exit(0);
+    let review = ["key", "review", &second, "--reason", "it was right"];
+    let refused = folder.run(&review).exit(2).err;
+    assert!(refused.contains("another manager"), "{refused}");
+    run_as("ben1", &folder, &review).exit(0);
+    folder.run(&["registry", "check"]).exit(0);
     emergency(&third).exit(0);
     let kinds = logged(&folder).into_iter().map(|(_, kind)| kind);
     assert_eq!(kinds.filter(|kind| kind.contains("emergency")).count(), 3);
@@ -476,4 +493,104 @@ fn a_change_that_is_killed_is_made_and_told_or_not_made() {
     assert!(rotated <= 1);
     folder.run(&["key", "list"]).exit(0);
     folder.run(&["log", "verify"]).exit(0);
+}
+
+/// The seed of the moments at which the trial below kills.
+const KILL_SEED: u64 = 20_261_123;
+/// How often the trial kills each command.
+const KILLS_PER_COMMAND: u64 = 4;
+
+/// Killed at moments spread over the time that it takes, each of the changes that are made of
+/// several parts is made wholly or not at all, and told once.
+#[test]
+fn a_change_of_several_parts_is_made_wholly_or_not_at_all() {
+    let before = folder();
+    before.run(&["log", "init"]).exit(0);
+    let (_, id) = issue(&before);
+    let (_, ordered) = issue(&before);
+    let order = before.run(&["key", "revoke", &ordered, "--reason", "r"]);
+    let order = order.exit(0).out.trim().to_owned();
+    let lines = (0..500).map(|n| {
+        json!({ "id": format!("{n:012}"), "owner": "o", "issued_at": "2026-01-01T00:00:00Z",
+            "expires_at": "2126-01-01T00:00:00Z", "scopes": ["inventory:read"] })
+    });
+    let lines: Vec<_> = lines.map(|line| line.to_string()).collect();
+    before.write("many.jsonl", lines.join("\n"));
+    let commands: [(String, &[&str]); 5] = [
+        (format!("key rotate {id}"), &["rotated", "succeeded"]),
+        ("key import many.jsonl".to_owned(), &["imported"]),
+        (
+            format!("key revoke {id} --reason r --emergency"),
+            &["revoked-in-emergency"],
+        ),
+        (
+            format!("key revoke {id} --reason r"),
+            &["revocation-ordered"],
+        ),
+        (format!("key confirm {order}"), &["revoked"]),
+    ];
+    let mut random = KILL_SEED;
+    let mut made = [0, 0];
+    for (command, kinds) in &commands {
+        let mut whole_ms = 0;
+        for round in 0..=KILLS_PER_COMMAND {
+            let folder = Folder::new();
+            copy(before.path(), folder.path());
+            // Let alone at first, it says how long it takes.
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let kill = (round > 0).then(|| {
+                let ms: u64 = whole_ms * (round - 1) + (random >> 33) % whole_ms;
+                ms / KILLS_PER_COMMAND
+            });
+            let ms = run_as_ben(&folder, command, kill);
+            whole_ms = if round == 0 { ms } else { whole_ms };
+            let is_made = is_whole(&before, &folder, kinds);
+            assert!(is_made || round > 0, "{command}");
+            made[usize::from(is_made)] += 1;
+        }
+    }
+    assert!(made.iter().all(|count| *count > 0), "{made:?}");
+}
+
+/// Runs a command for so long, or to its end, and says how many milliseconds it ran: at least one.
+fn run_as_ben(folder: &Folder, command: &str, kill_ms: Option<u64>) -> u64 {
+    let args: Vec<_> = command.split(' ').collect();
+    let mut child = folder.command(&args);
+    child.env("SUDO_USER", "ben");
+    child.stdout(Stdio::null()).stderr(Stdio::null());
+    let started = clock::now();
+    let mut child = child.spawn().unwrap();
+    if let Some(ms) = kill_ms {
+        std::thread::sleep(Duration::from_millis(ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    } else {
+        assert!(child.wait().unwrap().success(), "{command}");
+    }
+    let ms = clock::now().millis() - started.millis();
+    u64::try_from(ms).unwrap().max(1)
+}
+
+/// Whether a change was made that has events of these kinds; it was made wholly or not at all, and
+/// the next command finds nothing wrong.
+fn is_whole(before: &Folder, folder: &Folder, kinds: &[&str]) -> bool {
+    folder.run(&["registry", "check"]).exit(0);
+    let issue = "key issue --owner o --scope inventory:read --expires-in-days 9";
+    let issue: Vec<_> = issue.split(' ').collect();
+    folder.run(&issue).exit(0);
+    folder.run(&["registry", "check"]).exit(0);
+    folder.run(&["log", "verify"]).exit(0);
+    let told = logged(before);
+    let found = logged(folder);
+    let is_made = found.len() > told.len() + 1;
+    let mut expected: Vec<_> = told.iter().map(|(_, kind)| kind.as_str()).collect();
+    if is_made {
+        expected.extend(kinds);
+    }
+    expected.push("issued");
+    let expected = (1..).zip(expected).map(|(n, kind)| (n, kind.to_owned()));
+    assert_eq!(found, expected.collect::<Vec<_>>(), "seed {KILL_SEED}");
+    is_made
 }

@@ -353,3 +353,102 @@ fn search(folder: &Path, digest: &[u8], found: &mut BTreeSet<String>) {
         }
     }
 }
+
+/// A text that cannot be recorded is told before a registry, a log or anything else is made.
+#[test]
+fn bad_texts_are_found_before_anything_is_opened() {
+    let folder = Folder::quickstart_with_database();
+    let before = names(&folder);
+    let issue = |more: &[&str]| {
+        let issue = ["key", "issue", "--scope", "a:b", "--expires-in-days", "9"];
+        folder.run(&[&issue[..], more].concat()).exit(2).err
+    };
+    let long = "r".repeat(1_025);
+    for (more, expected) in [
+        (&["--owner", ""][..], "--owner: must not be empty"),
+        (
+            &["--owner", "syn\u{200b}c"],
+            "--owner: contains U+200B, which is not seen",
+        ),
+        (
+            &["--owner", "o", "--label", "a=\u{202e}b"],
+            "--label: contains U+202E",
+        ),
+        (
+            &["--owner", "o", "--label", "a\tb=c"],
+            "--label: contains the control character U+0009",
+        ),
+        (
+            &["--owner", "o", "--reason", &long],
+            "--reason: longer than 1024 bytes",
+        ),
+        (
+            &["--owner", "o", "--reason", "\u{2067}"],
+            "--reason: contains U+2067",
+        ),
+        (
+            &["--owner", "o", "--reason", "", "--dry-run"],
+            "--reason: must not be empty",
+        ),
+    ] {
+        let said = issue(more);
+        assert!(said.contains(expected), "{said}");
+    }
+    let id = "k7Qp2mXw9LaR";
+    for command in [
+        "suspend",
+        "resume",
+        "mask",
+        "unmask",
+        "end-grace",
+        "review",
+        "revoke",
+        "rotate",
+    ] {
+        let said = folder.run(&["key", command, id, "--reason", "a\u{feff}"]);
+        let said = said.exit(2).err;
+        assert!(
+            said.contains("--reason: contains U+FEFF"),
+            "{command}: {said}"
+        );
+    }
+    let digest = "0".repeat(64);
+    for command in [
+        &["confirm", &digest][..],
+        &["shorten", id, "--in", "1d"],
+        &["networks", id, "--nowhere"],
+        &["scopes", id, "--set", "a:b"],
+    ] {
+        let said = folder.run(&[&["key"], command, &["--reason", "\u{2028}"]].concat());
+        let said = said.exit(2).err;
+        assert!(
+            said.contains("--reason: contains U+2028"),
+            "{command:?}: {said}"
+        );
+    }
+    assert_eq!(names(&folder), before);
+}
+
+/// Whoever may write the file and knows a secret puts in its digest.
+#[test]
+fn a_secret_that_was_put_in_is_named() {
+    let folder = imported(3);
+    let path = folder.file("keyward.db");
+    let bytes = std::fs::read(&path).unwrap();
+    folder.run(&["registry", "check"]).exit(0);
+    let digest: Vec<u8> = CANARY.as_bytes().chunks(2).map(hex).collect();
+    let place = find(&bytes, &digest).unwrap();
+    let mut edited = bytes;
+    edited[place] ^= 1;
+    std::fs::write(&path, edited).unwrap();
+    let ran = folder.run(&["registry", "check"]).exit(1);
+    let expected = "key event 1: the keys that it brought are not those that are there";
+    assert!(
+        format!("{}{}", ran.out, ran.err).contains(expected),
+        "{ran:?}"
+    );
+}
+
+fn hex(digits: &[u8]) -> u8 {
+    u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap()
+}

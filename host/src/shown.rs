@@ -16,6 +16,21 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
+/// Whether a character breaks what is printed or makes it read otherwise than it is: a control
+/// character, a line or paragraph separator, what reorders the text around it (Unicode UAX #9), and
+/// what is not seen.
+pub(crate) fn is_misleading(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{061c}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{2069}'
+                | '\u{feff}'
+        )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,12 +8,15 @@
 #            in the log under it, the others are denials with `log.unavailable`; the next run opens the
 #            log and records; `keyward log verify` is clean, also against the checkpoints that were
 #            shown before and after the fault
+# registry.py the same for commands that change keys, with faults on the registry's files alone: each
+#            change is made wholly or not at all, and made if the command said so; `keyward registry
+#            check` and `keyward log verify` are clean, and the next command goes on
 # full.py    decisions are denied while the disk is full, and the same process goes on when it is not;
 #            the outage has their exact count; starting, ending and a new log key are recorded on the
 #            full disk; keys are suspended, masked and revoked there
 #
 # A failure prints what was injected; the same SEED makes the same faults (threads may still meet
-# them in another order). TRIALS is how many, 60 unless it is given.
+# them in another order). TRIALS is how many, 60 unless it is given; the registry has 40.
 #
 # What the machine lacks is installed: strace by apt-get. Where namespaces are not permitted, the
 # part on the full disk is left out, and the last line says so.
@@ -37,6 +40,7 @@ strace -f -qq -o /dev/null -e trace=fsync true 2>"$work/strace" ||
   die "strace cannot trace here: $(cat "$work/strace")"
 
 python3 "$here/inject.py" "$keyward" "$work" "${2:-1}" "${3:-60}"
+python3 "$here/registry.py" "$keyward" "$work" "${2:-1}" 40
 
 for namespace in 'unshare -rm' 'unshare -m'; do
   if $namespace mount -t tmpfs -o size=24m none "$work" 2>/dev/null; then

@@ -11,6 +11,7 @@ mod read;
 mod revoke;
 mod rotate;
 mod scopes;
+mod texts;
 mod usage;
 
 use std::path::{Path, PathBuf};
@@ -103,6 +104,7 @@ impl OneKey {
 
 /// Runs one of the commands.
 pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure> {
+    texts::check(command)?;
     let config = open::config(config)?;
     match command {
         KeyCommand::Issue(args) => issue::issue(&config, args),

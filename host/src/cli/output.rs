@@ -11,6 +11,7 @@ use crate::decision::{Decision, DecisionId, Mode, Permission};
 use crate::key::KeyId;
 use crate::policy::PolicySet;
 use crate::request::AccessRequest;
+use crate::shown::is_misleading;
 use crate::timestamp::Timestamp;
 
 /// Green.
@@ -242,7 +243,7 @@ pub(super) fn clip(text: &str, columns: usize) -> String {
 /// Text that cannot control a terminal: all control characters but the line feed are escaped, and
 /// those that reorder the text around them.
 pub(super) fn printable(text: &str) -> String {
-    let is_harmless = |c: char| c == '\n' || !(c.is_control() || is_bidi_control(c));
+    let is_harmless = |c: char| c == '\n' || !is_misleading(c);
     let mut printable = String::with_capacity(text.len());
     for character in text.chars() {
         if is_harmless(character) {
@@ -252,14 +253,6 @@ pub(super) fn printable(text: &str) -> String {
         }
     }
     printable
-}
-
-/// Characters that reorder the text around them (Unicode UAX #9).
-const fn is_bidi_control(character: char) -> bool {
-    matches!(
-        character,
-        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    )
 }
 
 #[cfg(test)]

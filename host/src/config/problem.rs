@@ -163,8 +163,10 @@ pub enum ConfigError {
     /// Not TOML.
     #[error("{0}")]
     Syntax(String),
-    /// A text that is empty, too long or has control characters.
-    #[error("`{0}` has to be a text of 1 to {TEXT_MAX_BYTES} bytes without control characters")]
+    /// A text that is empty, too long or has control or format characters.
+    #[error(
+        "`{0}` has to be a text of 1 to {TEXT_MAX_BYTES} bytes without control or format characters"
+    )]
     Text(&'static str),
     /// A file beyond the limit.
     #[error("the file is longer than {CONFIG_MAX_BYTES} bytes")]

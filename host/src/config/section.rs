@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::TEXT_MAX_BYTES;
 use super::problem::{ConfigError, Problems};
 use super::suggest::nearest;
-use crate::shown::shown;
+use crate::shown::{is_misleading, shown};
 
 /// A value, and the byte of the file at which it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl<'t, 'i> Section<'t, 'i> {
         value
     }
 
-    /// A text of 1 to [`TEXT_MAX_BYTES`] bytes without control characters.
+    /// A text of 1 to [`TEXT_MAX_BYTES`] bytes without control or format characters.
     pub(super) fn text(
         &mut self,
         key: &'static str,
@@ -231,8 +231,7 @@ pub(super) fn read_text<'t>(
         return None;
     };
     let offset = value.span().start;
-    let is_sound =
-        (1..=TEXT_MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+    let is_sound = (1..=TEXT_MAX_BYTES).contains(&text.len()) && !text.chars().any(is_misleading);
     if !is_sound {
         problems.note(offset, ConfigError::Text(key));
     }

@@ -175,11 +175,11 @@ fn a_registry_is_a_database_or_a_file_of_keys() {
         ("path = 1", "2:8: `path` has to be a string, not an integer"),
         (
             "path = \"\"",
-            "2:8: `path` has to be a text of 1 to 4096 bytes without control characters",
+            "2:8: `path` has to be a text of 1 to 4096 bytes without control or format characters",
         ),
         (
             "keys = \"a\\u0000.toml\"",
-            "2:8: `keys` has to be a text of 1 to 4096 bytes without control characters",
+            "2:8: `keys` has to be a text of 1 to 4096 bytes without control or format characters",
         ),
     ] {
         assert_eq!(problems(&with(registry)), [problem], "{registry}");

@@ -6,9 +6,11 @@
 //! claims ─► COSE_Sign1 by the governance key ─► entry `revocation` ─► checkpoint ─► .tlog-proof
 //! ```
 
+mod size;
+
 use crate::digest::Digest;
 use crate::key::KeyId;
-use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, KeyEventKind, REASON_MAX_BYTES, Subject};
+use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, KeyEventKind, Subject};
 use crate::key::state::State;
 use crate::log::{Entry, EntryError, LogReadError, LogReader, ORIGIN_MAX_BYTES};
 use crate::timestamp::Timestamp;
@@ -20,6 +22,11 @@ use crate::tlog::proof::{Proof, ProofError};
 
 use super::codec::{Read, Reader, Writer, Written, not};
 use super::sign1::{self, Sign1Error, written};
+
+pub use size::{CERTIFICATE_MAX_BYTES, Limited, limited};
+
+/// The most of a reason that stands in a certificate, in bytes. The log has the whole of it.
+pub const CLAIM_REASON_MAX_BYTES: usize = 192;
 
 /// As what a revocation is signed.
 pub const REVOCATION_CONTENT_TYPE: &str = "application/vnd.keyward.revocation+cbor";
@@ -40,7 +47,7 @@ pub struct RevocationClaims {
     /// By whom: the one who confirmed the order, or who acted in an emergency.
     pub by: Option<String>,
     /// Why: what the one who revoked it said, or else the one who ordered it.
-    pub reason: Option<String>,
+    pub reason: Option<ReasonClaim>,
     /// The order that was confirmed; `None`: it was revoked by one alone, in an emergency.
     pub order: Option<OrderClaim>,
     /// The index of the key event that revoked it.
@@ -51,6 +58,16 @@ pub struct RevocationClaims {
     pub last_allowed: Option<AllowedClaim>,
     /// The first decision behind the event that refused the key; `None`: it was not used since.
     pub first_denied: Option<DeniedClaim>,
+}
+
+/// Why a key was revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReasonClaim {
+    /// The reason; its beginning, where it is longer than [`CLAIM_REASON_MAX_BYTES`].
+    pub text: String,
+    /// The SHA-256 of the whole reason where `text` is its beginning. The whole is in the event, or
+    /// in that of the order.
+    pub whole: Option<Digest>,
 }
 
 /// The order by which a key was revoked.
@@ -123,6 +140,12 @@ pub enum CertificateError {
     /// It is about another log.
     #[error("governance speaks of the log `{}`, and the proof is one of another", crate::shown::shown(.0))]
     OtherLog(String),
+    /// Over [`CERTIFICATE_MAX_BYTES`], with one signature of the log.
+    #[error(
+        "a certificate has at most {CERTIFICATE_MAX_BYTES} bytes, and this one would have {0}; the \
+         log needs an Ed25519 key, which signs shorter"
+    )]
+    TooLarge(usize),
     /// What it says cannot be.
     #[error("what governance says cannot be: {0}")]
     Inconsistent(&'static str),
@@ -246,12 +269,43 @@ impl Gathering {
             key_record: after,
             revoked_at: event.time,
             by: event.actor.map(|it| it.to_string()),
-            reason: event.reason.or(reason).map(|it| it.to_string()),
+            reason: event.reason.or(reason).map(|it| ReasonClaim::of(&it)),
             order,
             event: index,
             read_from: self.read_from.unwrap_or(index),
             last_allowed: self.last_allowed,
             first_denied: self.first_denied,
+        })
+    }
+}
+
+impl ReasonClaim {
+    /// A reason of any length.
+    #[must_use]
+    pub fn of(reason: &str) -> Self {
+        let cut = reason.floor_char_boundary(CLAIM_REASON_MAX_BYTES);
+        Self {
+            text: reason.get(..cut).unwrap_or_default().to_owned(),
+            whole: (cut < reason.len()).then(|| Digest::of(reason.as_bytes())),
+        }
+    }
+
+    fn write(&self, to: &mut Writer<'_, '_>) -> Written {
+        let Some(whole) = &self.whole else {
+            return to.text_or_null(Some(&self.text));
+        };
+        to.0.array(2)?.str(&self.text)?;
+        to.digest(whole)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Read<Self> {
+        let is_cut = from.is_array();
+        if is_cut {
+            from.array_of(2)?;
+        }
+        Ok(Self {
+            text: from.text(CLAIM_REASON_MAX_BYTES)?.to_owned(),
+            whole: is_cut.then(|| from.digest()).transpose()?,
         })
     }
 }
@@ -290,7 +344,7 @@ impl RevocationClaims {
         to.digest(&self.key_record)?;
         to.instant(self.revoked_at)?;
         to.text_or_null(self.by.as_deref())?;
-        to.text_or_null(self.reason.as_deref())?;
+        to.or_null(self.reason.as_ref(), |to, reason| reason.write(to))?;
         to.or_null(self.order.as_ref(), |to, order| {
             to.0.array(3)?;
             to.digest(&order.digest)?;
@@ -326,7 +380,7 @@ impl RevocationClaims {
             key_record: from.digest()?,
             revoked_at: from.instant()?,
             by: from.or_null(|it| it.text(ACTOR_MAX_BYTES).map(str::to_owned))?,
-            reason: from.or_null(|it| it.text(REASON_MAX_BYTES).map(str::to_owned))?,
+            reason: from.or_null(ReasonClaim::read)?,
             order: from.or_null(|it| {
                 it.array_of(3)?;
                 Ok(OrderClaim {

@@ -29,6 +29,11 @@ impl<'b> Reader<'b> {
         }
     }
 
+    /// Whether an array comes next.
+    pub(super) fn is_array(&self) -> bool {
+        self.0.datatype().is_ok_and(|next| next == Type::Array)
+    }
+
     pub(super) fn number(&mut self) -> Read<u64> {
         self.0.u64()
     }

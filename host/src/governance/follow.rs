@@ -101,6 +101,7 @@ impl Follower {
             let by = By {
                 at: (self.clock)(),
                 actor: Some(HOST),
+                user: None,
                 reason: None,
             };
             match self.registry.edit(id, &Edit::Activate, by) {

@@ -384,6 +384,7 @@ mod tests {
                 kind: KeyEventKind::Issued,
                 subject,
                 actor: None,
+                user: None,
                 reason: None,
                 order: None,
             })
@@ -400,6 +401,7 @@ mod tests {
                     after,
                     state,
                     other: None,
+                    secret: None,
                 },
             )
         };

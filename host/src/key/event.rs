@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::KeyId;
 use super::state::State;
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestWriter};
 use crate::timestamp::Timestamp;
 
 /// The longest name of who makes a change, in bytes.
 pub const ACTOR_MAX_BYTES: usize = 256;
+/// The longest name of the operating system's user who makes a change, in bytes.
+pub const USER_MAX_BYTES: usize = 256;
 /// The longest reason of a change, in bytes.
 pub const REASON_MAX_BYTES: usize = 1_024;
 
@@ -28,6 +30,9 @@ pub struct KeyEvent {
     pub subject: Subject,
     /// By whom: 1 to [`ACTOR_MAX_BYTES`]; `None`: not known.
     pub actor: Option<Arc<str>>,
+    /// As which user of the operating system, which no configuration can rename: 1 to
+    /// [`USER_MAX_BYTES`]; `None`: not known.
+    pub user: Option<Arc<str>>,
     /// Why: 1 to [`REASON_MAX_BYTES`]; `None`: not said.
     pub reason: Option<Arc<str>>,
     /// The digest of the revocation order that it belongs to.
@@ -51,13 +56,15 @@ pub enum Subject {
         state: State,
         /// The successor of a key that is rotated, the predecessor of a successor.
         other: Option<KeyId>,
+        /// The [`secret_commitment`] of the key after; `None`: no secret was known when the key
+        /// came. Only a kind that sets a secret changes it.
+        secret: Option<Digest>,
     },
     /// Many keys that are there for the first time.
     Keys {
         /// How many: at least one.
         count: u64,
-        /// The SHA-256 of a line for each key in the order of the ids: the id, a space, the digest
-        /// of its record in hex, a line feed.
+        /// The SHA-256 of the [`import_line`]s of the keys, in the order of their ids.
         digest: Digest,
     },
     /// Nothing was changed.
@@ -65,6 +72,42 @@ pub enum Subject {
         /// The key that was to be changed; `None`: none in particular.
         id: Option<KeyId>,
     },
+}
+
+/// What is hashed before a secret's stored digest, so that no other hash is a commitment.
+const COMMITMENT_PREFIX: &[u8] = b"keyward secret commitment v1\n";
+
+/// The commitment to a key's secret: the SHA-256 of a prefix and the stored SHA-256 of the secret.
+/// Whoever may write the registry cannot put in the digest of another secret without being noticed.
+/// It is published in the log, and safe to publish: a secret has 190 random bits, and nobody finds
+/// it, or its digest, by trying.
+#[must_use]
+pub fn secret_commitment(stored: &Digest) -> Digest {
+    let mut hash = DigestWriter::default();
+    hash.write(COMMITMENT_PREFIX);
+    hash.write(stored.as_bytes());
+    hash.finish()
+}
+
+/// The line of a key that was imported: the id, a space, the digest of its record in hex, a space,
+/// the commitment to its secret in hex or `-` where none is known, a line feed.
+#[must_use]
+pub fn import_line(id: &KeyId, record: &Digest, secret: Option<&Digest>) -> String {
+    match secret.map(secret_commitment) {
+        Some(commitment) => format!("{id} {record} {commitment}\n"),
+        None => format!("{id} {record} -\n"),
+    }
+}
+
+impl Subject {
+    /// The commitment to the secret of the one key that it is about; `None`: there is none.
+    #[must_use]
+    pub const fn secret(&self) -> Option<Digest> {
+        match self {
+            Self::Key { secret, .. } => *secret,
+            Self::Keys { .. } | Self::Nothing { .. } => None,
+        }
+    }
 }
 
 /// What was done.

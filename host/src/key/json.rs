@@ -21,7 +21,7 @@ use super::{KeyRecord, Lifecycle};
 use crate::digest::Digest;
 
 pub use canonical::{CanonicalError, VERSION_MAX};
-pub use check::{FieldProblem, KeyProblem, KeyProblems};
+pub use check::{FieldProblem, KeyProblem, KeyProblems, check_label, check_text};
 pub use lines::{
     KEY_FILE_KEYS_MAX, KEY_LINE_MAX_BYTES, KEY_TOML_MAX_BYTES, LINE_PROBLEMS_LISTED_MAX, LineError,
     LineProblem, LineProblems, read_keys, read_toml,

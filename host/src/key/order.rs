@@ -26,6 +26,8 @@ pub struct RevocationOrder {
     pub reason: String,
     /// By whom.
     pub requester: String,
+    /// As which user of the operating system; `None`: not known.
+    pub requester_user: Option<String>,
 }
 
 impl RevocationOrder {

@@ -27,7 +27,7 @@ use crate::address::Network;
 use crate::credential::random::Randomness;
 use crate::credential::{IssuedSecret, random_key_id};
 use crate::digest::DigestWriter;
-use crate::key::event::{KeyEventKind, Subject};
+use crate::key::event::{KeyEventKind, Subject, import_line};
 use crate::key::json::{CheckedKey, KeyFile, KeyOptions};
 use crate::key::{Environment, KeyId, KeyRecord, Lifecycle};
 use crate::timestamp::Timestamp;
@@ -150,7 +150,7 @@ impl SqliteRegistry {
                     predecessor: None,
                 };
                 if Insert::prepare(change.transaction())?.add(&key, origin)? {
-                    change.added(KeyEventKind::Issued, key.record())?;
+                    change.added(KeyEventKind::Issued, &key)?;
                     return Ok((key.into_parts().0, secret));
                 }
             }
@@ -200,7 +200,8 @@ impl SqliteRegistry {
             for key in &keys {
                 if insert.add(key, origin)? {
                     let record = key.record();
-                    lines.write(format!("{} {}\n", record.id, record.digest()).as_bytes());
+                    let line = import_line(&record.id, &record.digest(), key.secret());
+                    lines.write(line.as_bytes());
                     continue;
                 }
                 existing_total += 1;

@@ -215,6 +215,17 @@ impl SignedCheckpoint {
         &self.signatures
     }
 
+    /// The checkpoint with some of its signatures; `None`: none is left.
+    #[must_use]
+    pub fn with_signatures(&self, is_kept: impl Fn(&Signature) -> bool) -> Option<Self> {
+        let kept = self.signatures.iter().filter(|it| is_kept(it));
+        let signatures: Vec<_> = kept.cloned().collect();
+        (!signatures.is_empty()).then(|| Self {
+            checkpoint: self.checkpoint.clone(),
+            signatures,
+        })
+    }
+
     /// Which of some keys have signed, and when: in the order of the signatures, and once for each.
     /// Signatures of other keys are ignored.
     ///

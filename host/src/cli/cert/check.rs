@@ -10,7 +10,7 @@ use super::super::log::{PolicyFile, signed_text};
 use super::super::output::{clip, printable};
 use super::super::{Failure, Status, complain, open, print, say};
 use super::PublicKey;
-use crate::governance::certificate::{self, Certificate};
+use crate::governance::certificate::{self, Certificate, ReasonClaim};
 use crate::governance::statement::{STATEMENT_MAX_BYTES, Statement};
 use crate::tlog::key::Verifier;
 use crate::tlog::policy::{Accepted, Policy};
@@ -102,7 +102,7 @@ fn certificate_text(certificate: &Certificate, accepted: &Accepted<'_>) -> Strin
     line(
         "reason",
         match &claims.reason {
-            Some(reason) => clip(reason, SHOWN_MAX_CHARS),
+            Some(reason) => reason_text(reason),
             None => "not said".to_owned(),
         },
     );
@@ -139,6 +139,15 @@ fn certificate_text(certificate: &Certificate, accepted: &Accepted<'_>) -> Strin
     line("by", by(&certificate.key));
     text.push_str(&signed_text(&certificate.checkpoint, accepted));
     text
+}
+
+/// A reason; of one that was cut, that it was.
+fn reason_text(reason: &ReasonClaim) -> String {
+    let text = clip(&reason.text, SHOWN_MAX_CHARS);
+    match &reason.whole {
+        None => text,
+        Some(whole) => format!("{text}… (the log has the whole, SHA-256 {whole})"),
+    }
 }
 
 fn statement(

@@ -12,7 +12,7 @@ use super::super::{Failure, Status, open, say};
 use super::governance_signer;
 use crate::audit::prove::{ProveError, prove};
 use crate::config::Config;
-use crate::governance::certificate::{Gathered, gather};
+use crate::governance::certificate::{CERTIFICATE_MAX_BYTES, Gathered, gather, limited};
 use crate::governance::principal::Action;
 use crate::key::KeyId;
 use crate::key::state::State;
@@ -37,7 +37,10 @@ Examples:
   keyward cert check k7Qp2mXw9LaR.tlog-proof      what the receiver does
 
 It needs a manager or an auditor, the governance key, and for the first certificate of a revocation
-the log, which no host may be writing then. The second time the same entry is proved again.";
+the log, which no host may be writing then. The second time the same entry is proved again.
+
+A certificate has at most 6,144 bytes. A reason of more than 192 bytes is cut and committed to by
+its digest; signatures of the checkpoint that do not fit are left out and named.";
 
 /// Runs the command.
 pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failure> {
@@ -56,7 +59,17 @@ pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failur
         Some(proof) => proof,
         None => issue(&config, intent, (key, &governance))?,
     };
-    write_result(args.out.as_deref(), &proof.to_string())?;
+    let limited = limited(&proof).map_err(Failure::usage)?;
+    if !limited.left_out.is_empty() {
+        say(format_args!(
+            "{} of the checkpoint's {} signatures do not fit into the {CERTIFICATE_MAX_BYTES} bytes of \
+             a certificate and are left out: {}",
+            limited.left_out.len(),
+            proof.checkpoint().signatures().len(),
+            limited.left_out.join(", ")
+        ));
+    }
+    write_result(args.out.as_deref(), &limited.proof.to_string())?;
     Ok(Status::Done)
 }
 

@@ -31,7 +31,7 @@ pub(in crate::cli) struct ShortenArgs {
     dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(in crate::cli) const SHORTEN_EXAMPLES: &str = "\
@@ -68,7 +68,7 @@ pub(in crate::cli) struct NetworksArgs {
     dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(in crate::cli) const NETWORKS_EXAMPLES: &str = "\

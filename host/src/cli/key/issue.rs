@@ -27,7 +27,7 @@ use crate::timestamp::Timestamp;
 pub(in crate::cli) struct IssueArgs {
     /// Who answers for the key
     #[arg(long)]
-    owner: String,
+    pub(super) owner: String,
     /// What it may do: `resource:action`; may be given more than once. A wildcard becomes the
     /// scopes that it stands for now
     #[arg(long = "scope", required = true, value_name = "SCOPE")]
@@ -55,7 +55,7 @@ pub(in crate::cli) struct IssueArgs {
     read_only: bool,
     /// A label, `name=value`; may be given more than once
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
-    labels: Vec<(String, String)>,
+    pub(super) labels: Vec<(String, String)>,
     /// The environment that its credential names
     #[arg(long, value_enum, default_value = "live")]
     environment: EnvironmentArg,
@@ -64,7 +64,7 @@ pub(in crate::cli) struct IssueArgs {
     dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 /// The environments, as an argument.

@@ -10,7 +10,7 @@ use super::super::{Failure, open, say};
 use crate::clock;
 use crate::config::{Config, RegistrySource};
 use crate::governance::principal::{Action, authorize};
-use crate::governance::recorded::record;
+use crate::governance::recorded::{RecordError, record};
 use crate::key::event::REASON_MAX_BYTES;
 use crate::key::json::KeyOptions;
 use crate::key::{KeyId, KeyRecord};
@@ -25,6 +25,8 @@ pub(in crate::cli) struct Keeper<'a> {
     log: Option<Log>,
     pub(in crate::cli) now: Timestamp,
     actor: String,
+    /// The operating system's user.
+    user: String,
 }
 
 /// What is to be done, to which key.
@@ -50,6 +52,7 @@ impl<'a> Keeper<'a> {
             log: None,
             now: clock::now(),
             actor: os_user(config),
+            user: os_user(config),
         };
         keeper.authorize(intent)?;
         // What takes away is done also where the log is out of order: nobody allows then anyway.
@@ -78,6 +81,7 @@ impl<'a> Keeper<'a> {
             log: None,
             now: clock::now(),
             actor: os_user(config),
+            user: os_user(config),
         };
         keeper.authorize(Intent {
             action: Action::View,
@@ -88,8 +92,11 @@ impl<'a> Keeper<'a> {
 
     /// Lets go on who may do something more. A refusal is an event.
     pub(in crate::cli) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
-        let user = os_user(self.config);
-        let may = authorize(&self.config.principals, &user, (intent.action, self.now));
+        let may = authorize(
+            &self.config.principals,
+            &self.user,
+            (intent.action, self.now),
+        );
         match may {
             Ok(actor) => {
                 self.actor = actor.to_owned();
@@ -97,8 +104,8 @@ impl<'a> Keeper<'a> {
             }
             Err(refused) => {
                 let principals = &self.config.principals;
-                let known = principals.iter().find(|it| *it.os_user == *user);
-                self.actor = known.map_or(user, |it| it.name.to_string());
+                let known = principals.iter().find(|it| *it.os_user == *self.user);
+                self.actor = known.map_or_else(|| self.user.clone(), |it| it.name.to_string());
                 self.note_refusal(intent.key, &refused.to_string())?;
                 Err(Failure::usage(refused))
             }
@@ -120,6 +127,7 @@ impl<'a> Keeper<'a> {
         let by = By {
             at: self.now,
             actor: Some(&self.actor),
+            user: Some(&self.user),
             reason: why,
         };
         let noted = self.registry.note_refusal(key, by);
@@ -136,6 +144,7 @@ impl<'a> Keeper<'a> {
         let by = By {
             at: self.now,
             actor: Some(&self.actor),
+            user: Some(&self.user),
             reason,
         };
         let changed = change(&mut self.registry, by);
@@ -163,9 +172,12 @@ impl<'a> Keeper<'a> {
         };
         let folder = &self.config.log.path;
         let recorded = record(&mut self.registry, (log, folder));
-        let told = recorded.map_err(|error| {
-            let error = anyhow::Error::new(error);
-            Failure::Storage(error.context(format!("log folder `{}`", folder.display())))
+        let told = recorded.map_err(|error| match error {
+            RecordError::Registry(error) => registry_failed(self.config, error),
+            error => {
+                let error = anyhow::Error::new(error);
+                Failure::Storage(error.context(format!("log folder `{}`", folder.display())))
+            }
         })?;
         open::warn_of_other_log(self.config, told);
         Ok(())

@@ -19,7 +19,7 @@ pub(in crate::cli) struct RevokeArgs {
     key: OneKey,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: String,
+    pub(super) reason: String,
     /// Revoke at once, alone; another manager has to review that before the next emergency
     #[arg(long)]
     emergency: bool,
@@ -32,7 +32,8 @@ Examples:
   keyward key revoke k7Qp2mXw9LaR --reason 'in use by an attacker' --emergency
   keyward key review k7Qp2mXw9LaR --reason 'it was right'      another manager, afterwards
 
-The key is refused from the order on. Revoked is final; a suspended key can be resumed.";
+The key is refused from the order on. Revoked is final; a suspended key can be resumed. Another
+manager is one with another name and another user of the operating system.";
 
 /// Arguments of `keyward key confirm`.
 #[derive(Args, Debug)]
@@ -41,7 +42,7 @@ pub(in crate::cli) struct ConfirmArgs {
     order: String,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failure> {

@@ -42,7 +42,7 @@ pub(in crate::cli) struct RotateArgs {
     dry_run: bool,
     /// Why, for the keys' histories
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(in crate::cli) const EXAMPLES: &str = "\

@@ -46,7 +46,7 @@ pub(in crate::cli) struct ScopesArgs {
     dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    pub(super) reason: Option<String>,
 }
 
 pub(in crate::cli) const EXAMPLES: &str = "\

@@ -143,7 +143,8 @@ fn claims_json(claims: &RevocationClaims) -> Value {
         "key_record": claims.key_record,
         "revoked_at": claims.revoked_at,
         "by": claims.by,
-        "reason": claims.reason,
+        "reason": claims.reason.as_ref().map(|it| &it.text),
+        "reason_sha256": claims.reason.as_ref().and_then(|it| it.whole),
         "order": claims.order.as_ref().map(|it| json!({
             "digest": it.digest,
             "at": it.at,
@@ -171,6 +172,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
         "sequence": event.sequence,
         "kind": event.kind.as_str(),
         "actor": event.actor,
+        "user": event.user,
         "reason": event.reason,
         "order": event.order,
     });
@@ -182,6 +184,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
             after,
             state,
             other,
+            secret,
         } => json!({
             "key": id,
             "version": version,
@@ -189,6 +192,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
             "after": after,
             "state": state.as_str(),
             "other": other,
+            "secret_commitment": secret,
         }),
         Subject::Keys { count, digest } => json!({ "count": count, "digest": digest }),
         Subject::Nothing { id } => json!({ "key": id }),

@@ -6,8 +6,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::log::Revocation;
 use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::key::KEY_NAME_MAX_BYTES;
 use crate::tlog::key::KeyType;
-use crate::tlog::merkle::{Tree, inclusion_proof};
+use crate::tlog::merkle::{INCLUSION_HASHES_MAX, Tree, TreeHead, inclusion_proof};
+use crate::tlog::note::SIGNATURES_MAX;
 
 const ORIGIN: &str = "keyward.example/a";
 
@@ -32,7 +34,7 @@ fn claims() -> RevocationClaims {
         key_record: Digest::from_bytes([0x11; 32]),
         revoked_at: Timestamp::from_millis(10),
         by: Some("bea".to_owned()),
-        reason: Some("leak".to_owned()),
+        reason: Some(ReasonClaim::of("leak")),
         order: Some(OrderClaim {
             digest: Digest::from_bytes([0x22; 32]),
             at: Some(Timestamp::from_millis(9)),
@@ -106,6 +108,119 @@ fn claims_have_these_bytes_for_ever() {
         .map(|it| format!("{it:02x}"))
         .collect::<String>();
     assert_eq!(written, expected.replace([' ', '\n'], ""));
+}
+
+#[test]
+fn a_long_reason_is_cut_and_committed_to() {
+    for (reason, cut) in [
+        ("r".repeat(CLAIM_REASON_MAX_BYTES), CLAIM_REASON_MAX_BYTES),
+        ("r".repeat(1_024), CLAIM_REASON_MAX_BYTES),
+        (format!("r{}", "é".repeat(500)), CLAIM_REASON_MAX_BYTES - 1),
+    ] {
+        let mut claims = claims();
+        let claim = ReasonClaim::of(&reason);
+        assert_eq!(Some(&*claim.text), reason.get(..cut));
+        let whole = (cut < reason.len()).then(|| Digest::of(reason.as_bytes()));
+        assert_eq!(claim.whole, whole);
+        claims.reason = Some(claim);
+        assert_eq!(RevocationClaims::decode(&claims.encode()), Some(claims));
+    }
+    let mut longer = claims();
+    let text = "r".repeat(CLAIM_REASON_MAX_BYTES + 1);
+    longer.reason = Some(ReasonClaim { text, whole: None });
+    assert_eq!(RevocationClaims::decode(&longer.encode()), None);
+}
+
+/// Claims that are as long as any: every text, number and time has its most bytes.
+fn longest(origin: &str, (name, reason): (usize, usize)) -> RevocationClaims {
+    let late = Timestamp::from_millis(i64::MAX);
+    let name = Some("n".repeat(name));
+    RevocationClaims {
+        origin: origin.to_owned(),
+        revoked_at: late,
+        by: name.clone(),
+        reason: Some(ReasonClaim::of(&"r".repeat(reason))),
+        order: Some(OrderClaim {
+            digest: Digest::of(b"order"),
+            at: Some(late),
+            by: name,
+        }),
+        event: u64::MAX - 2,
+        read_from: u64::MAX - 3,
+        last_allowed: Some(AllowedClaim {
+            index: u64::MAX,
+            time: late,
+            leaf: Digest::of(b"leaf"),
+        }),
+        first_denied: Some(DeniedClaim {
+            index: u64::MAX,
+            time: late,
+        }),
+        ..claims()
+    }
+}
+
+/// A proof of claims with a path of so many hashes, signed by the log's two keys and witnesses.
+fn signed(claims: &RevocationClaims, hashes: usize, witnesses: usize) -> Proof {
+    let time = Timestamp::from_millis(i64::MAX);
+    let name = "g".repeat(KEY_NAME_MAX_BYTES);
+    let governance = Signer::from_seed(KeyType::Ed25519, &name, &[8; 32]).unwrap();
+    let cose = claims.sign(&governance).unwrap();
+    let entry = Entry::Revocation(Revocation { time, cose }).encode();
+    assert!(Entry::decode(&entry).is_ok());
+    let size = (1_u64 << hashes.min(63)).min(crate::tlog::merkle::SIZE_MAX);
+    let head = TreeHead {
+        size,
+        root: Digest::of(b"root"),
+    };
+    let signer = |kind, name: &str| Signer::from_seed(kind, name, &[7; 32]).unwrap();
+    let mut signers = vec![
+        signer(KeyType::Ed25519, &claims.origin),
+        signer(KeyType::MlDsa44Cosignature, &claims.origin),
+    ];
+    for witness in 0..witnesses {
+        let name = format!("witness.example.org/{witness:02}");
+        signers.push(signer(KeyType::Ed25519Cosignature, &name));
+    }
+    let checkpoint = Checkpoint::new(&claims.origin, head).unwrap();
+    let signed = SignedCheckpoint::sign(checkpoint, &signers, 1_795_428_000).unwrap();
+    let proof = Proof::new(size - 1, vec![Digest::of(b"hash"); hashes], signed).unwrap();
+    proof.with_extra(entry).unwrap()
+}
+
+/// The largest certificate that there can be: the longest names, a tree as large as any, and as
+/// many signatures as a checkpoint takes.
+#[test]
+fn no_certificate_is_larger_than_6_kb() {
+    let origin = "o".repeat(ORIGIN_MAX_BYTES);
+    let claims = longest(&origin, (ACTOR_MAX_BYTES, 1_024));
+    let proof = signed(&claims, INCLUSION_HASHES_MAX, SIGNATURES_MAX - 2);
+    assert!(proof.to_string().len() > 3 * CERTIFICATE_MAX_BYTES);
+    let found = limited(&proof).unwrap();
+    let text = found.proof.to_string();
+    assert!(text.len() <= CERTIFICATE_MAX_BYTES, "{}", text.len());
+    // The log's Ed25519 signature is there; the other is too long.
+    let kept = found.proof.checkpoint().signatures();
+    assert_eq!(kept[0].name(), origin);
+    assert_eq!(found.left_out[0], origin);
+    assert_eq!(kept.len() + found.left_out.len(), SIGNATURES_MAX);
+    // The next one would not fit.
+    let line = kept.last().unwrap().to_string().len() + 1;
+    assert!(text.len() + line > CERTIFICATE_MAX_BYTES, "{}", text.len());
+    assert_eq!(Proof::parse(text.as_bytes()), Ok(found.proof));
+}
+
+/// What is usual loses nothing: a log of a billion entries, both of its signatures, a witness.
+#[test]
+fn a_usual_certificate_has_all_signatures() {
+    let claims = longest("keys.organisation.example/production", (32, 1_024));
+    let all = signed(&claims, 30, 1);
+    let found = limited(&all).unwrap();
+    assert_eq!((found.left_out.len(), &found.proof), (0, &all));
+    // Where the log's long signature has no room, a witness may have.
+    let origin = "o".repeat(ORIGIN_MAX_BYTES);
+    let found = limited(&signed(&longest(&origin, (256, 1_024)), 40, 1)).unwrap();
+    assert_eq!(found.left_out, [origin]);
 }
 
 #[test]
@@ -241,6 +356,7 @@ fn any_claims() -> impl Strategy<Value = RevocationClaims> {
     let instant = || any::<i64>().prop_map(Timestamp::from_millis);
     let digest = || any::<[u8; 32]>().prop_map(Digest::from_bytes);
     let said = || option::of(".{1,20}");
+    let reason = option::of(".{1,120}".prop_map(|it| ReasonClaim::of(&it)));
     let order = (digest(), option::of(instant()), said());
     let order = order.prop_map(|(digest, at, by)| OrderClaim { digest, at, by });
     let allowed = (any::<u64>(), instant(), digest());
@@ -249,7 +365,7 @@ fn any_claims() -> impl Strategy<Value = RevocationClaims> {
     let key = "[0-9A-Za-z]{12}".prop_map(|id| -> KeyId { id.parse().unwrap() });
     (
         (".{1,20}", key, digest(), instant()),
-        (said(), said(), option::of(order)),
+        (said(), reason, option::of(order)),
         (any::<u64>(), any::<u64>()),
         (option::of(allowed), option::of(denied)),
     )

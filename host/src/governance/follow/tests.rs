@@ -28,6 +28,7 @@ fn by() -> By<'static> {
     By {
         at: now(),
         actor: Some("amira"),
+        user: None,
         reason: Some("a test"),
     }
 }

@@ -86,6 +86,7 @@ fn by() -> By<'static> {
     By {
         at: Timestamp::from_millis(NOW),
         actor: Some("amira"),
+        user: None,
         reason: None,
     }
 }

@@ -13,7 +13,7 @@ use crate::key::{
     Environment, KeyId, KeyRecord, LABEL_MAX_BYTES, LABELS_MAX, Lifecycle, NETWORKS_MAX,
     OWNER_MAX_BYTES, SCOPE_MAX_BYTES, SCOPES_MAX,
 };
-use crate::shown::shown;
+use crate::shown::{is_misleading, shown};
 use crate::timestamp::{Timestamp, TimestampError};
 
 /// The longest text of a network, in bytes: an IPv6 address that ends in an IPv4 one has 45, and a
@@ -78,6 +78,9 @@ pub enum FieldProblem {
     /// A control character, which would break what is printed.
     #[error("contains the control character U+{0:04X}")]
     Control(u32),
+    /// A format character, which would make what is printed read otherwise than it is.
+    #[error("contains U+{0:04X}, which is not seen, or changes the order of what is; leave it out")]
+    Format(u32),
     /// Outside of the grammar of grants.
     #[error(
         "`{0}` is not a grant; write `resource:action`, `resource.*:action`, or `*` for a side"
@@ -104,6 +107,47 @@ pub enum FieldProblem {
     /// Only the registry counts versions.
     #[error("counted by the registry; leave it out")]
     Version,
+}
+
+/// Checks a text that reports show: an owner, a reason, who makes a change.
+///
+/// # Errors
+/// [`FieldProblem`]: it is empty, longer than so many bytes, or has a character that would break
+/// what is printed or make it read otherwise.
+pub fn check_text(text: &str, max_bytes: usize) -> Result<(), FieldProblem> {
+    if text.is_empty() {
+        return Err(FieldProblem::Empty);
+    }
+    check_length(text, max_bytes)?;
+    check_characters(text)
+}
+
+/// Checks a label's name and value, which may be empty.
+///
+/// # Errors
+/// As [`check_text`].
+pub fn check_label(name: &str, value: &str) -> Result<(), FieldProblem> {
+    for text in [name, value] {
+        check_length(text, LABEL_MAX_BYTES)?;
+        check_characters(text)?;
+    }
+    Ok(())
+}
+
+fn check_length(text: &str, max_bytes: usize) -> Result<(), FieldProblem> {
+    if text.len() > max_bytes {
+        Err(FieldProblem::TooLong { max_bytes })
+    } else {
+        Ok(())
+    }
+}
+
+fn check_characters(text: &str) -> Result<(), FieldProblem> {
+    match text.chars().find(|character| is_misleading(*character)) {
+        Some(character) if character.is_control() => Err(FieldProblem::Control(character.into())),
+        Some(character) => Err(FieldProblem::Format(character.into())),
+        None => Ok(()),
+    }
 }
 
 /// Checks a key and collects every problem.
@@ -288,11 +332,11 @@ impl Checker {
     }
 
     fn text(&mut self, field: &str, text: &str, max_bytes: usize) {
-        if text.len() > max_bytes {
-            self.report(field, FieldProblem::TooLong { max_bytes });
+        if let Err(problem) = check_length(text, max_bytes) {
+            self.report(field, problem);
         }
-        if let Some(control) = text.chars().find(|character| character.is_control()) {
-            self.report(field, FieldProblem::Control(control.into()));
+        if let Err(problem) = check_characters(text) {
+            self.report(field, problem);
         }
     }
 

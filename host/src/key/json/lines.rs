@@ -12,6 +12,7 @@ use super::members::unknown_members;
 use super::{CheckedKey, KeyFile, KeyOptions, KeyProblems};
 use crate::config::long_key;
 use crate::key::KeyId;
+use crate::shown::is_misleading;
 
 /// The longest line of a JSON Lines file, in bytes, without its line feed.
 pub const KEY_LINE_MAX_BYTES: usize = 256 * 1024;
@@ -302,7 +303,7 @@ fn parse_table(table: toml::Table) -> Result<KeyFile, LineError> {
 fn message(text: &str) -> String {
     text.chars()
         .take(MESSAGE_MAX_CHARS)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if is_misleading(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

@@ -130,6 +130,9 @@ id | "kw_live_k7Qp2mXw9LaR_0" | `id`: not a key id; one has 12 letters and digit
 owner | "" | `owner`: must not be empty
 owner | "a\u007f" | `owner`: contains the control character U+007F
 owner | "a\u009b" | `owner`: contains the control character U+009B
+owner | "nna\u202e" | `owner`: contains U+202E, which is not seen, or changes the order
+owner | "a\u200b" | `owner`: contains U+200B, which
+owner | "\ufeffa" | `owner`: contains U+FEFF, which
 environment | "prod" | `environment`: `prod` is not one of `live`, `test`
 lifecycle | "Active\n" | `lifecycle`: `Active\n` is not one of `active`, `deprecated`, `suspended`
 issued_at | "yesterday" | `issued_at`: `yesterday` is not a time; write RFC 3339 in UTC
@@ -146,6 +149,8 @@ allowed_networks | ["::/0"] | `allowed_networks[0]`: `::/0` is every address; le
 allowed_networks | ["::ffff:0:0/96"] | `allowed_networks[0]`: `0.0.0.0/0` is every address; leave
 labels | {"a\u001b": "b"} | `labels.a\u{1b}`: contains the control character U+001B
 labels | {"a": "b\n"} | `labels.a`: contains the control character U+000A
+labels | {"a": "\u2066b"} | `labels.a`: contains U+2066, which
+labels | {"\u2029": "b"} | `labels.\u{2029}`: contains U+2029, which
 secret_sha256 | "S3cr3t" | `secret_sha256`: not a SHA-256 digest; one has 64 hex digits
 version | 1 | `version`: counted by the registry; leave it out
 "#;
@@ -306,7 +311,7 @@ fn expected_canonical(record: &KeyRecord) -> String {
 fn canonical_json_is_rfc_8785() {
     let labels = json!({
         "\u{e000}": "after the surrogates", "😀": "before U+E000 in UTF-16 only", "z": "\"\\/<>&",
-        "é": "\u{2028}", "e\u{301}": "", "Z": "1", "a": "😀", "": "empty",
+        "é": "\u{2027}", "e\u{301}": "", "Z": "1", "a": "😀", "": "empty",
     });
     for key in [full(), least(), with(full(), "labels", labels)] {
         let (mut record, _) = check(&key).unwrap().into_parts();
@@ -323,7 +328,10 @@ fn canonical_json_is_rfc_8785() {
 #[test]
 fn canonical_json_escapes_what_no_check_would_let_in() {
     let (mut record, _) = check(&least()).unwrap().into_parts();
-    record.owner = (0..=0xff_u8).map(char::from).collect::<String>().into();
+    let owner = (0..=0xff_u8)
+        .map(char::from)
+        .chain(['\u{2028}', '\u{202e}']);
+    record.owner = owner.collect::<String>().into();
     assert_eq!(record.to_canonical_json(), expected_canonical(&record));
 }
 

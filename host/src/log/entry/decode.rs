@@ -15,7 +15,7 @@ use crate::decision::verdict::{
 use crate::decision::{DecisionId, DecisionRecord};
 use crate::digest::Digest;
 use crate::key::KeyId;
-use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, REASON_MAX_BYTES, Subject};
+use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, REASON_MAX_BYTES, Subject, USER_MAX_BYTES};
 use crate::timestamp::Timestamp;
 
 use super::codes::{self, Answers, asked, value};
@@ -38,7 +38,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         (codes::BOOT, codes::LAYOUT) => 9,
         (codes::RECOVERY | codes::RELOAD | codes::OUTAGE | codes::LOG_KEY, codes::LAYOUT) => 5,
         (codes::RETENTION | codes::COALESCED, codes::LAYOUT) => 6,
-        (codes::KEY_EVENT, codes::LAYOUT) => 10,
+        (codes::KEY_EVENT, codes::LAYOUT) => 11,
         (codes::REVOCATION, codes::LAYOUT) => 4,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
@@ -161,6 +161,7 @@ impl<'b> Cbor<'b> {
             kind: self.code("a kind of key event", codes::key_event_of)?,
             subject: self.subject()?,
             actor: self.or_null(|cbor| cbor.limited_text(ACTOR_MAX_BYTES))?,
+            user: self.or_null(|cbor| cbor.limited_text(USER_MAX_BYTES))?,
             reason: self.or_null(|cbor| cbor.limited_text(REASON_MAX_BYTES))?,
             order: self.or_null(Self::digest)?,
         })
@@ -170,13 +171,14 @@ impl<'b> Cbor<'b> {
         let offset = self.decoder.position();
         let items = self.count("what a key event is about")?;
         match (self.number("a kind of subject")?, items) {
-            (codes::SUBJECT_KEY, 7) => Ok(Subject::Key {
+            (codes::SUBJECT_KEY, 8) => Ok(Subject::Key {
                 id: self.key_id()?,
                 version: self.number("a version")?,
                 before: self.or_null(Self::digest)?,
                 after: self.digest()?,
                 state: self.code("a state", codes::state_of)?,
                 other: self.or_null(Self::key_id)?,
+                secret: self.or_null(Self::digest)?,
             }),
             (codes::SUBJECT_KEYS, 3) => Ok(Subject::Keys {
                 count: self.number("how many keys")?,

@@ -157,7 +157,7 @@ impl Cbor<'_> {
     }
 
     fn key_event(&mut self, event: &KeyEvent) -> Written {
-        self.open(10, codes::KEY_EVENT, codes::LAYOUT)?;
+        self.open(11, codes::KEY_EVENT, codes::LAYOUT)?;
         self.instant(event.time)?;
         self.0.u64(event.sequence)?;
         self.digest_or_null(event.previous.as_ref())?;
@@ -170,12 +170,14 @@ impl Cbor<'_> {
                 after,
                 state,
                 other,
+                secret,
             } => {
-                self.0.array(7)?.u64(codes::SUBJECT_KEY)?;
+                self.0.array(8)?.u64(codes::SUBJECT_KEY)?;
                 self.0.str(id.as_str())?.u64(*version)?;
                 self.digest_or_null(before.as_ref())?;
                 self.0.bytes(after.as_bytes())?.u64(codes::state(*state))?;
                 self.text_or_null(other.as_ref().map(KeyId::as_str))?;
+                self.digest_or_null(secret.as_ref())?;
             }
             Subject::Keys { count, digest } => {
                 self.0.array(3)?.u64(codes::SUBJECT_KEYS)?;
@@ -187,6 +189,7 @@ impl Cbor<'_> {
             }
         }
         self.text_or_null(event.actor.as_deref())?;
+        self.text_or_null(event.user.as_deref())?;
         self.text_or_null(event.reason.as_deref())?;
         self.digest_or_null(event.order.as_ref())
     }

@@ -167,18 +167,19 @@ fn key_event() -> impl Strategy<Value = Entry> {
         digest(),
         proptest::sample::select(State::ALL.to_vec()),
         option::of(key()),
+        option::of(digest()),
     );
-    let one =
-        (key(), change).prop_map(
-            |(id, (version, before, after, state, other))| Subject::Key {
-                id,
-                version,
-                before,
-                after,
-                state,
-                other,
-            },
-        );
+    let one = (key(), change).prop_map(|(id, (version, before, after, state, other, secret))| {
+        Subject::Key {
+            id,
+            version,
+            before,
+            after,
+            state,
+            other,
+            secret,
+        }
+    });
     let many = (any::<u64>(), digest()).prop_map(|(count, digest)| Subject::Keys { count, digest });
     let none = option::of(key()).prop_map(|id| Subject::Nothing { id });
     let kind = proptest::sample::select(KeyEventKind::ALL.to_vec());
@@ -186,10 +187,10 @@ fn key_event() -> impl Strategy<Value = Entry> {
     (
         (instant(), any::<u64>(), option::of(digest()), kind),
         prop_oneof![2 => one, 1 => many, 1 => none],
-        (said(), said(), option::of(digest())),
+        (said(), said(), said(), option::of(digest())),
     )
         .prop_map(
-            |((time, sequence, previous, kind), subject, (actor, reason, order))| {
+            |((time, sequence, previous, kind), subject, (actor, user, reason, order))| {
                 Entry::KeyEvent(KeyEvent {
                     time,
                     sequence,
@@ -197,6 +198,7 @@ fn key_event() -> impl Strategy<Value = Entry> {
                     kind,
                     subject,
                     actor,
+                    user,
                     reason,
                     order,
                 })

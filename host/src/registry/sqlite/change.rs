@@ -10,11 +10,12 @@ use crate::credential::random::Randomness;
 use crate::credential::{IssuedSecret, random_key_id};
 use crate::digest::Digest;
 use crate::key::edit::{Edit, EditError, next_version};
-use crate::key::event::{KeyEvent, KeyEventKind, Subject};
+use crate::key::event::{KeyEvent, KeyEventKind, Subject, secret_commitment};
 use crate::key::json::{CheckedKey, KeyFile, KeyOptions};
 use crate::key::rotation::Rotation;
 use crate::key::state::{Change, State};
 use crate::key::{KeyId, KeyRecord};
+use crate::log::Entry;
 use crate::timestamp::Timestamp;
 
 /// One key with what is not in its record.
@@ -92,9 +93,15 @@ impl SqliteRegistry {
                         return change.replace_secret(&held, &successor, randomness);
                     }
                     state if !state.is_terminal() => {
-                        return Err(SqliteError::RotationInProgress {
-                            key: id,
-                            until: held.record().grace_until,
+                        return Err(match change.state(&held) {
+                            State::Superseded | State::Expired => SqliteError::Succeeded {
+                                key: id,
+                                successor: successor.record().id,
+                            },
+                            _ => SqliteError::RotationInProgress {
+                                key: id,
+                                until: held.record().grace_until,
+                            },
                         });
                     }
                     _ => {}
@@ -312,7 +319,7 @@ impl<'t> Changing<'t> {
             is_unused,
         };
         if !kind.is_restriction() {
-            self.check_untouched(held.record())?;
+            self.check_untouched(held)?;
         }
         let (kind, order) = told.unwrap_or((kind, None));
         let told = Told {
@@ -329,7 +336,7 @@ impl<'t> Changing<'t> {
         randomness: &mut dyn Randomness,
     ) -> Result<Rotated, SqliteError> {
         let (old, state) = (held.record(), self.state(held));
-        self.check_untouched(old)?;
+        self.check_untouched(held)?;
         let now = self.events.at();
         for _ in 0..ID_ATTEMPTS_MAX {
             let id = random_key_id(randomness)?;
@@ -366,6 +373,7 @@ impl<'t> Changing<'t> {
                 after: record.digest(),
                 state: State::Pending,
                 other: Some(old.id),
+                secret: Some(secret_commitment(&secret.digest())),
             };
             self.events
                 .append(KeyEventKind::Succeeded, subject, (Some(record), None))?;
@@ -436,6 +444,10 @@ impl<'t> Changing<'t> {
         if updated != 1 {
             return Err(SqliteError::NoKey(record.id));
         }
+        let secret = match told.kind {
+            KeyEventKind::SecretReplaced => next.key.secret().map(secret_commitment),
+            _ => self.committed(held)?,
+        };
         let subject = Subject::Key {
             id: record.id,
             version: record.version,
@@ -443,6 +455,7 @@ impl<'t> Changing<'t> {
             after: record.digest(),
             state: self.state(next),
             other: told.other,
+            secret,
         };
         let event = self
             .events
@@ -457,8 +470,9 @@ impl<'t> Changing<'t> {
     pub(super) fn added(
         &mut self,
         kind: KeyEventKind,
-        record: &KeyRecord,
+        key: &CheckedKey,
     ) -> Result<KeyEvent, SqliteError> {
+        let record = key.record();
         let subject = Subject::Key {
             id: record.id,
             version: record.version,
@@ -466,6 +480,7 @@ impl<'t> Changing<'t> {
             after: record.digest(),
             state: State::of(record, false, self.events.at()),
             other: None,
+            secret: key.secret().map(secret_commitment),
         };
         self.events.append(kind, subject, (Some(record), None))
     }
@@ -476,20 +491,37 @@ impl<'t> Changing<'t> {
             .append(KeyEventKind::Refused, subject, (None, None))
     }
 
-    /// Whether the row of a key is what its last event left. One that was imported and never
-    /// changed has none of its own.
-    fn check_untouched(&self, record: &KeyRecord) -> Result<(), SqliteError> {
+    /// Whether the row of a key, and the digest of its secret, are what its last event left. One
+    /// that was imported and never changed has none of its own.
+    fn check_untouched(&self, held: &Held) -> Result<(), SqliteError> {
+        let record = held.record();
+        let is_same = self.last_event(record.id)?.is_none_or(|(entry, left)| {
+            left == record.to_canonical_json()
+                && committed(&entry) == Some(held.key.secret().map(secret_commitment))
+        });
+        if is_same {
+            Ok(())
+        } else {
+            Err(SqliteError::Edited(record.id))
+        }
+    }
+
+    /// The entry of a key's last event, and the record that it led to.
+    fn last_event(&self, id: KeyId) -> Result<Option<(Vec<u8>, String)>, SqliteError> {
         let mut statement = self.transaction.prepare_cached(
-            "SELECT record FROM key_event WHERE key_id = ?1 AND record IS NOT NULL
+            "SELECT entry, record FROM key_event WHERE key_id = ?1 AND record IS NOT NULL
              ORDER BY sequence DESC LIMIT 1",
         )?;
-        let left: Option<String> = statement
-            .query_row([record.id.as_str()], |row| row.get(0))
-            .optional()?;
-        match left {
-            Some(left) if left != record.to_canonical_json() => Err(SqliteError::Edited(record.id)),
-            _ => Ok(()),
-        }
+        let last = statement.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)));
+        Ok(last.optional()?)
+    }
+
+    /// The commitment to the secret of a key as its last event has it, whatever the row says now.
+    /// One that was imported and never changed has it in its row alone.
+    pub(super) fn committed(&self, held: &Held) -> Result<Option<Digest>, SqliteError> {
+        let last = self.last_event(held.record().id)?;
+        let told = last.and_then(|(entry, _)| committed(&entry));
+        Ok(told.unwrap_or_else(|| held.key.secret().map(secret_commitment)))
     }
 
     /// Until when an order to revoke a key can be confirmed; `None`: there is none.
@@ -525,5 +557,16 @@ impl<'t> Changing<'t> {
             Some(secret) => checked.with_secret(secret),
             None => checked,
         })
+    }
+}
+
+/// What an event commits to; `None`: the entry is not one of a key.
+fn committed(entry: &[u8]) -> Option<Option<Digest>> {
+    match Entry::decode(entry) {
+        Ok(Entry::KeyEvent(KeyEvent {
+            subject: Subject::Key { secret, .. },
+            ..
+        })) => Some(secret),
+        _ => None,
     }
 }

@@ -2,7 +2,7 @@
 //! they say the same.
 //!
 //! Somebody who can write the file can write all of it anew; that is seen in the log, which has the
-//! digests of the events. What nothing else says cannot be checked: the digest of a key's secret.
+//! digests of the events.
 //! Memory does not grow with the registry: rows are read one by one.
 
 mod events;

@@ -112,6 +112,14 @@ pub enum SqliteError {
         /// When its grace period ends.
         until: Option<Timestamp>,
     },
+    /// Its successor has taken over.
+    #[error("key `{key}` has ended, and its successor is key `{successor}`; rotate that one")]
+    Succeeded {
+        /// The older one.
+        key: KeyId,
+        /// The one that has taken over.
+        successor: KeyId,
+    },
     /// The clock went backwards.
     #[error(
         "the clock says {now}, and the registry was last changed at {last}; set the clock right, or, \
@@ -230,6 +238,7 @@ impl SqliteError {
                 | Self::NoKey(_)
                 | Self::Edit { .. }
                 | Self::RotationInProgress { .. }
+                | Self::Succeeded { .. }
                 | Self::NoReason
                 | Self::OrderOpen { .. }
                 | Self::IssuedLater(_)

@@ -5,8 +5,10 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::{SqliteError, SqliteRegistry};
 use crate::digest::Digest;
-use crate::key::event::{ACTOR_MAX_BYTES, KeyEvent, KeyEventKind, REASON_MAX_BYTES, Subject};
-use crate::key::json::FieldProblem;
+use crate::key::event::{
+    ACTOR_MAX_BYTES, KeyEvent, KeyEventKind, REASON_MAX_BYTES, Subject, USER_MAX_BYTES,
+};
+use crate::key::json::check_text;
 use crate::key::{KeyId, KeyRecord};
 use crate::log::Entry;
 use crate::timestamp::Timestamp;
@@ -19,9 +21,12 @@ pub const CLOCK_BEHIND_MAX_MS: i64 = 5 * 60 * 1_000;
 pub struct By<'a> {
     /// The time of the change, and of issue for a new key.
     pub at: Timestamp,
-    /// Who makes it: 1 to [`ACTOR_MAX_BYTES`], no control characters. `None`: not known.
+    /// Who makes it: 1 to [`ACTOR_MAX_BYTES`], no control or format characters. `None`: not known.
     pub actor: Option<&'a str>,
-    /// Why: 1 to [`REASON_MAX_BYTES`], no control characters. `None`: not said.
+    /// As which user of the operating system: 1 to [`USER_MAX_BYTES`], as `actor`. `None`: not
+    /// known, and then two people are told apart by their names alone.
+    pub user: Option<&'a str>,
+    /// Why: 1 to [`REASON_MAX_BYTES`], as `actor`. `None`: not said.
     pub reason: Option<&'a str>,
 }
 
@@ -136,6 +141,7 @@ impl<'t> Events<'t> {
             kind,
             subject,
             actor: self.by.actor.map(Into::into),
+            user: self.by.user.map(Into::into),
             reason: self.by.reason.map(Into::into),
             order,
         };
@@ -285,21 +291,18 @@ pub(super) fn number(number: u64) -> i64 {
 }
 
 impl By<'_> {
+    /// Whether this is somebody else than the one of a name and a user: both have to differ, for a
+    /// name is what a configuration says. A user that is not known is not compared.
+    pub(super) fn is_another(&self, (actor, user): (&str, Option<&str>)) -> bool {
+        let is_other_user = self.user.is_none() || self.user != user;
+        self.actor.is_some_and(|name| name != actor) && is_other_user
+    }
+
     /// Refuses what could not be shown.
     fn check(&self) -> Result<(), SqliteError> {
-        check_text(self.actor, ACTOR_MAX_BYTES).map_err(SqliteError::Actor)?;
-        check_text(self.reason, REASON_MAX_BYTES).map_err(SqliteError::Reason)
+        let check = |text: Option<&str>, max| text.map_or(Ok(()), |text| check_text(text, max));
+        check(self.actor, ACTOR_MAX_BYTES).map_err(SqliteError::Actor)?;
+        check(self.user, USER_MAX_BYTES).map_err(SqliteError::Actor)?;
+        check(self.reason, REASON_MAX_BYTES).map_err(SqliteError::Reason)
     }
-}
-
-fn check_text(text: Option<&str>, max_bytes: usize) -> Result<(), FieldProblem> {
-    let Some(text) = text else { return Ok(()) };
-    if text.is_empty() {
-        return Err(FieldProblem::Empty);
-    }
-    if text.len() > max_bytes {
-        return Err(FieldProblem::TooLong { max_bytes });
-    }
-    let control = text.chars().find(|character| character.is_control());
-    control.map_or(Ok(()), |control| Err(FieldProblem::Control(control.into())))
 }

@@ -59,6 +59,7 @@ CREATE TABLE revocation_order (
     digest BLOB NOT NULL PRIMARY KEY CHECK (length(digest) = 32),
     key_id TEXT NOT NULL REFERENCES key (id),
     requester TEXT NOT NULL,
+    requester_user TEXT,
     reason TEXT NOT NULL,
     at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
@@ -69,7 +70,9 @@ CREATE TABLE emergency (
     sequence INTEGER NOT NULL PRIMARY KEY REFERENCES key_event (sequence),
     key_id TEXT NOT NULL REFERENCES key (id),
     manager TEXT NOT NULL,
-    reviewer TEXT
+    manager_user TEXT,
+    reviewer TEXT,
+    reviewer_user TEXT
 ) STRICT;
 ";
 

@@ -16,7 +16,7 @@ use super::row::{Insert, Origin, key_of};
 use super::{Checked, SqliteError, backup, check, row};
 use crate::digest::{Digest, DigestWriter};
 use crate::key::KeyId;
-use crate::key::event::{KeyEventKind, Subject};
+use crate::key::event::{KeyEventKind, Subject, import_line, secret_commitment};
 use crate::key::json::CheckedKey;
 use crate::key::state::State;
 use crate::timestamp::Timestamp;
@@ -167,6 +167,7 @@ impl Old {
         By {
             at: self.at,
             actor: self.actor.as_deref(),
+            user: None,
             reason: None,
         }
     }
@@ -214,7 +215,7 @@ impl Told<'_> {
             });
             import.last = record.id;
             import.count = import.count.saturating_add(1);
-            let line = format!("{} {}\n", record.id, record.digest());
+            let line = import_line(&record.id, &record.digest(), old.key.secret());
             import.lines.write(line.as_bytes());
             return Ok(());
         }
@@ -225,6 +226,7 @@ impl Told<'_> {
             after: record.digest(),
             state: State::of(record, false, old.at),
             other: None,
+            secret: old.key.secret().map(secret_commitment),
         };
         let mut events = Events::begin_at(self.transaction, old.by())?;
         events.append(KeyEventKind::Issued, subject, (Some(record), None))?;
@@ -242,6 +244,7 @@ impl Told<'_> {
         let by = By {
             at: import.at,
             actor: import.actor.as_deref(),
+            user: None,
             reason: None,
         };
         let mut events = Events::begin_at(self.transaction, by)?;

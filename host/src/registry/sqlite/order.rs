@@ -23,6 +23,8 @@ pub struct Emergency {
     pub key: KeyId,
     /// Who did it.
     pub manager: String,
+    /// As which user of the operating system; `None`: not known.
+    pub user: Option<String>,
 }
 
 impl SqliteRegistry {
@@ -60,6 +62,7 @@ impl SqliteRegistry {
                 key: id,
                 reason: reason.to_owned(),
                 requester: requester.to_owned(),
+                requester_user: by.user.map(str::to_owned),
             };
             let digest = order.digest();
             write_order(change, &order, &digest)?;
@@ -73,6 +76,7 @@ impl SqliteRegistry {
                     after: record.digest(),
                     state,
                     other: None,
+                    secret: change.committed(&held)?,
                 };
                 let event = change
                     .events
@@ -88,7 +92,8 @@ impl SqliteRegistry {
         })
     }
 
-    /// Confirms an order: the key is revoked. `by` needs an actor who is not the requester.
+    /// Confirms an order: the key is revoked. `by` needs an actor who is not the requester, neither
+    /// by name nor by user.
     ///
     /// # Errors
     /// [`SqliteError`]; nothing was then changed.
@@ -99,9 +104,8 @@ impl SqliteRegistry {
     ) -> Result<Changed, SqliteError> {
         self.change(by, |change| {
             let order = read_order(change, &digest)?;
-            match by.actor {
-                Some(actor) if actor != order.requester => {}
-                _ => return Err(SqliteError::OwnOrder(order.requester)),
+            if !by.is_another((&order.requester, order.requester_user.as_deref())) {
+                return Err(SqliteError::OwnOrder(order.requester));
             }
             if change.events.at() >= order.expires_at {
                 return Err(SqliteError::OrderExpired(order.expires_at));
@@ -137,11 +141,13 @@ impl SqliteRegistry {
             let told = (KeyEventKind::RevokedInEmergency, None);
             let changed = change.edit(&held, &Edit::Revoke, Some(told))?;
             change.transaction().execute(
-                "INSERT INTO emergency (sequence, key_id, manager) VALUES (?1, ?2, ?3)",
+                "INSERT INTO emergency (sequence, key_id, manager, manager_user)
+                 VALUES (?1, ?2, ?3, ?4)",
                 params![
                     i64::try_from(changed.event.sequence).unwrap_or(i64::MAX),
                     id.as_str(),
-                    manager
+                    manager,
+                    by.user,
                 ],
             )?;
             Ok(changed)
@@ -149,7 +155,7 @@ impl SqliteRegistry {
     }
 
     /// Records that an emergency was reviewed. `by` needs an actor who is not the one who acted,
-    /// and a reason: what the review came to.
+    /// neither by name nor by user, and a reason: what the review came to.
     ///
     /// # Errors
     /// [`SqliteError`]; nothing was then changed.
@@ -160,12 +166,16 @@ impl SqliteRegistry {
         self.change(by, |change| {
             let open = unreviewed(change)?.filter(|open| open.key == id);
             let open = open.ok_or(SqliteError::NoEmergency(id))?;
-            if open.manager == reviewer {
+            if !by.is_another((&open.manager, open.user.as_deref())) {
                 return Err(SqliteError::OwnEmergency(open.manager));
             }
             change.transaction().execute(
-                "UPDATE emergency SET reviewer = ?2 WHERE sequence = ?1",
-                params![i64::try_from(open.sequence).unwrap_or(i64::MAX), reviewer],
+                "UPDATE emergency SET reviewer = ?2, reviewer_user = ?3 WHERE sequence = ?1",
+                params![
+                    i64::try_from(open.sequence).unwrap_or(i64::MAX),
+                    reviewer,
+                    by.user
+                ],
             )?;
             let subject = Subject::Nothing { id: Some(id) };
             let kind = KeyEventKind::EmergencyReviewed;
@@ -179,8 +189,8 @@ impl SqliteRegistry {
     /// [`SqliteError`] when the file cannot be read.
     pub fn open_orders(&self, now: Timestamp) -> Result<Vec<RevocationOrder>, SqliteError> {
         let mut statement = self.connection.prepare(
-            "SELECT key_id, requester, reason, at, expires_at FROM revocation_order
-             WHERE outcome = 'open' AND expires_at > ?1 ORDER BY at",
+            "SELECT key_id, requester, reason, at, expires_at, requester_user
+             FROM revocation_order WHERE outcome = 'open' AND expires_at > ?1 ORDER BY at",
         )?;
         let orders = statement.query_map([now.millis()], |row| Ok(order_of(row)))?;
         orders.map(|order| order?).collect()
@@ -197,13 +207,15 @@ fn write_order(
         [order.key.as_str()],
     )?;
     change.transaction().execute(
-        "INSERT INTO revocation_order (digest, key_id, requester, reason, at, expires_at, outcome)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'open')
+        "INSERT INTO revocation_order (digest, key_id, requester, requester_user, reason, at,
+             expires_at, outcome)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open')
          ON CONFLICT (digest) DO UPDATE SET outcome = 'open'",
         params![
             digest.as_bytes().as_slice(),
             order.key.as_str(),
             order.requester,
+            order.requester_user,
             order.reason,
             order.at.millis(),
             order.expires_at.millis(),
@@ -215,8 +227,8 @@ fn write_order(
 /// An open order; what is stored under a digest has to have it.
 fn read_order(change: &Changing<'_>, digest: &Digest) -> Result<RevocationOrder, SqliteError> {
     let mut statement = change.transaction().prepare(
-        "SELECT key_id, requester, reason, at, expires_at FROM revocation_order
-         WHERE digest = ?1 AND outcome = 'open'",
+        "SELECT key_id, requester, reason, at, expires_at, requester_user
+         FROM revocation_order WHERE digest = ?1 AND outcome = 'open'",
     )?;
     let order = statement
         .query_row([digest.as_bytes().as_slice()], |row| Ok(order_of(row)))
@@ -238,24 +250,27 @@ fn order_of(row: &rusqlite::Row<'_>) -> Result<RevocationOrder, SqliteError> {
         reason: row.get(2)?,
         at: Timestamp::from_millis(row.get(3)?),
         expires_at: Timestamp::from_millis(row.get(4)?),
+        requester_user: row.get(5)?,
     })
 }
 
 /// The emergency that has to be reviewed.
 fn unreviewed(change: &Changing<'_>) -> Result<Option<Emergency>, SqliteError> {
-    let sql = "SELECT sequence, key_id, manager FROM emergency
+    let sql = "SELECT sequence, key_id, manager, manager_user FROM emergency
                WHERE reviewer IS NULL ORDER BY sequence LIMIT 1";
     let open = change
         .transaction()
         .query_row(sql, [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?))
+            let key: String = row.get(1)?;
+            Ok((row.get::<_, i64>(0)?, key, row.get(2)?, row.get(3)?))
         })
         .optional()?;
-    let emergency = |(sequence, key, manager): (i64, String, String)| {
+    let emergency = |(sequence, key, manager, user): (i64, String, String, Option<String>)| {
         Ok(Emergency {
             sequence: sequence.unsigned_abs(),
             key: key_id(&key)?,
             manager,
+            user,
         })
     };
     open.map(emergency).transpose()

@@ -10,7 +10,7 @@ use super::*;
 use crate::credential::random::{RandomnessError, operating_system};
 use crate::credential::{Credential, Presented};
 use crate::digest::Digest;
-use crate::key::event::KeyEvent;
+use crate::key::event::{KeyEvent, secret_commitment};
 use crate::key::json::read_keys;
 use crate::key::state::State;
 use crate::log::Entry;
@@ -37,6 +37,7 @@ fn change() -> By<'static> {
     By {
         at: Timestamp::from_millis(NOW),
         actor: Some("amira"),
+        user: Some("ann1"),
         reason: None,
     }
 }
@@ -149,12 +150,14 @@ fn the_secret_is_not_in_the_files() {
 fn every_change_leaves_its_event() {
     let (_folder, path) = folder();
     let mut registry = open(&path);
-    let (record, _) = registry
+    let (record, secret) = registry
         .issue(&new_key(), change(), &mut operating_system())
         .unwrap();
+    let commitment = secret_commitment(&secret.digest());
     let later = By {
         at: Timestamp::from_millis(NOW + 1),
         actor: None,
+        user: None,
         reason: None,
     };
     assert_eq!(registry.import(keys(&[2, 1]), later).unwrap(), 2);
@@ -170,12 +173,19 @@ fn every_change_leaves_its_event() {
         after: record.digest(),
         state: State::Active,
         other: None,
+        secret: Some(commitment),
     };
     assert_eq!(events[0].subject, issued);
     let lines: String = ["000000000001", "000000000002"]
         .map(|id| {
             let record = registry.get(&id.parse().unwrap()).unwrap().unwrap();
-            format!("{id} {}\n", record.digest())
+            // Every second one has a secret.
+            let secret = id
+                .ends_with('1')
+                .then(|| format!("{:064x}", 1).parse::<Digest>());
+            let secret = secret.map(|it| secret_commitment(&it.unwrap()).to_string());
+            let secret = secret.unwrap_or_else(|| "-".to_owned());
+            format!("{id} {} {secret}\n", record.digest())
         })
         .concat();
     let imported = Subject::Keys {
@@ -272,6 +282,9 @@ fn who_makes_a_change_can_be_shown() {
         ("a".repeat(256), true),
         ("a".repeat(257), false),
         ("a\u{1b}[2J".to_owned(), false),
+        ("nna\u{202e}".to_owned(), false),
+        ("a\u{200b}".to_owned(), false),
+        ("a\u{2028}".to_owned(), false),
     ] {
         let change = By {
             actor: Some(&actor),

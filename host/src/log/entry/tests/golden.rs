@@ -236,11 +236,12 @@ fn key_events_have_these_bytes_for_ever() {
         kind,
         subject,
         actor: Some("amira".into()),
+        user: Some("ann1".into()),
         reason: None,
         order: None,
     };
-    let head = format!("8a 08 01 0a 02 {ONES}");
-    let tail = "65 616d697261 f6 f6";
+    let head = format!("8b 08 01 0a 02 {ONES}");
+    let tail = "65 616d697261 64 616e6e31 f6 f6";
     let subject = Subject::Key {
         id,
         version: 3,
@@ -248,11 +249,12 @@ fn key_events_have_these_bytes_for_ever() {
         after: ones(),
         state: State::Deprecated,
         other: Some(id),
+        secret: Some(ones()),
     };
     let hex_id = "6c 6b37517032 6d5877394c6152";
     check(
         &Entry::KeyEvent(event(KeyEventKind::Rotated, subject)),
-        &format!("{head} 03 87 00 {hex_id} 03 {ONES} {ONES} 02 {hex_id} {tail}"),
+        &format!("{head} 03 88 00 {hex_id} 03 {ONES} {ONES} 02 {hex_id} {ONES} {tail}"),
     );
     let subject = Subject::Keys {
         count: 1_000_000,

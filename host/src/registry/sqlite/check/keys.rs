@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row};
 use super::{Check, Place, event_of, prepare, text};
 use crate::digest::{Digest, DigestWriter};
 use crate::key::KeyId;
-use crate::key::event::{KeyEvent, KeyEventKind, Subject};
+use crate::key::event::{KeyEvent, KeyEventKind, Subject, import_line, secret_commitment};
 use crate::key::state::State;
 use crate::registry::sqlite::row::{Held, held_of};
 use crate::registry::sqlite::{SqliteError, row};
@@ -44,6 +44,8 @@ struct Life {
     first: Option<Digest>,
     /// Its version and the record's digest, at last.
     last: Option<(u64, Digest)>,
+    /// The commitment to its secret, at last; `None`: it has no event of its own.
+    secret: Option<Option<Digest>>,
     is_activated: bool,
     /// The event of its own that made it.
     made: Option<KeyEvent>,
@@ -101,7 +103,8 @@ impl<E: From<SqliteError>> Check<'_, E> {
                 let record = held.record();
                 let first = life.first.unwrap_or_else(|| record.digest());
                 *found = found.saturating_add(1);
-                lines.write(format!("{} {first}\n", record.id).as_bytes());
+                let line = import_line(&record.id, &first, held.key.secret());
+                lines.write(line.as_bytes());
             }
         }
         Ok(())
@@ -117,6 +120,11 @@ impl<E: From<SqliteError>> Check<'_, E> {
         let (version, digest) = life.last.unwrap_or((1, record.digest()));
         if (version, digest) != (record.version, record.digest()) {
             let problem = "its record is not the one that its last event led to";
+            self.report(place(), problem)?;
+        }
+        let secret = held.key.secret().map(secret_commitment);
+        if life.secret.is_some_and(|committed| committed != secret) {
+            let problem = "the digest of its secret is not the one that its events commit to";
             self.report(place(), problem)?;
         }
         if held.is_unused != (held.predecessor.is_some() && !life.is_activated) {
@@ -240,6 +248,7 @@ impl Life {
             version,
             before,
             after,
+            secret,
             ..
         } = event.subject
         else {
@@ -261,6 +270,12 @@ impl Life {
             let problem = format!("event {sequence} does not continue the one before");
             self.problem = Some(problem);
         }
+        let is_kept = self.secret.is_none_or(|committed| committed == secret);
+        if !is_kept && event.kind != KeyEventKind::SecretReplaced && self.problem.is_none() {
+            let problem = format!("event {sequence} commits to another secret than the one before");
+            self.problem = Some(problem);
+        }
+        self.secret = Some(secret);
         self.first = self.first.or(before).or(Some(after));
         self.last = Some((version, after));
         self.is_activated |= event.kind == KeyEventKind::Activated;

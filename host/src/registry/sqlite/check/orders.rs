@@ -1,7 +1,7 @@
 //! Revocation orders and emergencies: each is what its digest or its event says.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension as _, Row};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Check, Place, event_of, prepare, text};
 use crate::digest::Digest;
@@ -11,7 +11,8 @@ use crate::registry::sqlite::SqliteError;
 use crate::timestamp::Timestamp;
 
 const SELECT_ORDERS: &str = "
-    SELECT digest, key_id, requester, reason, at, expires_at, outcome FROM revocation_order";
+    SELECT digest, key_id, requester, reason, at, expires_at, outcome, requester_user
+    FROM revocation_order";
 
 impl<E: From<SqliteError>> Check<'_, E> {
     pub(super) fn orders(&mut self) -> Result<(), E> {
@@ -42,6 +43,7 @@ impl<E: From<SqliteError>> Check<'_, E> {
             reason: row.get(3)?,
             at: Timestamp::from_millis(row.get(4)?),
             expires_at: Timestamp::from_millis(row.get(5)?),
+            requester_user: row.get(7)?,
         };
         let found = |problem: &str| {
             let place = Place::Order(digest.to_string());
@@ -73,13 +75,19 @@ impl<E: From<SqliteError>> Check<'_, E> {
 
     pub(super) fn emergencies(&mut self) -> Result<(), E> {
         let connection = self.connection;
-        let sql = "SELECT sequence, key_id, manager FROM emergency ORDER BY sequence";
+        let sql = "SELECT sequence, key_id, manager, manager_user, reviewer, reviewer_user
+                   FROM emergency ORDER BY sequence";
         let mut statement = prepare(connection, sql)?;
         let mut rows = statement.query([]).map_err(SqliteError::from)?;
         while let Some(row) = rows.next().map_err(SqliteError::from)? {
             if !self.is_emergency(row)? {
                 let sequence = row.get(0).map_err(SqliteError::from)?;
                 let problem = "the emergency that is noted for it is not what it tells of";
+                self.report(Place::Event(sequence), problem)?;
+            }
+            if !self.is_reviewed_so(row)? {
+                let sequence = row.get(0).map_err(SqliteError::from)?;
+                let problem = "who reviewed its emergency is not what the events say";
                 self.report(Place::Event(sequence), problem)?;
             }
         }
@@ -97,7 +105,40 @@ impl<E: From<SqliteError>> Check<'_, E> {
         let (key, manager) = (row.get_ref(1)?, row.get_ref(2)?);
         let is_key =
             matches!(&event.subject, Subject::Key { id, .. } if key.as_str() == Ok(id.as_str()));
-        let is_manager = manager.as_str().ok() == event.actor.as_deref();
-        Ok(event.kind == KeyEventKind::RevokedInEmergency && is_key && is_manager)
+        let is_manager = same(manager, event.actor.as_deref());
+        let is_user = same(row.get_ref(3)?, event.user.as_deref());
+        Ok(event.kind == KeyEventKind::RevokedInEmergency && is_key && is_manager && is_user)
+    }
+
+    /// Whether the review that is noted for an emergency, or that there is none, is what the events
+    /// behind it say. A key is revoked once, so that it has one emergency.
+    fn is_reviewed_so(&self, row: &Row<'_>) -> Result<bool, SqliteError> {
+        let sql = "SELECT entry FROM key_event
+                   WHERE key_id = ?1 AND sequence > ?2 AND kind = 'emergency-reviewed'";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![text(row.get_ref(1)?), row.get::<_, i64>(0)?])?;
+        let (reviewer, user) = (row.get_ref(4)?, row.get_ref(5)?);
+        let mut reviews = 0_u32;
+        while let Some(row) = rows.next()? {
+            reviews = reviews.saturating_add(1);
+            let is_so = event_of(row.get_ref(0)?).is_some_and(|(event, _)| {
+                event.kind == KeyEventKind::EmergencyReviewed
+                    && same(reviewer, event.actor.as_deref())
+                    && same(user, event.user.as_deref())
+            });
+            if !is_so {
+                return Ok(false);
+            }
+        }
+        let is_open = reviewer == ValueRef::Null && user == ValueRef::Null;
+        Ok(reviews == u32::from(!is_open))
+    }
+}
+
+/// Whether a column holds this text, or nothing where there is none.
+fn same(value: ValueRef<'_>, text: Option<&str>) -> bool {
+    match value {
+        ValueRef::Null => text.is_none(),
+        value => value.as_str().is_ok_and(|value| Some(value) == text),
     }
 }

@@ -18,6 +18,7 @@ fn by(actor: &'static str) -> By<'static> {
     By {
         at: Timestamp::from_millis(NOW),
         actor: Some(actor),
+        user: Some(actor),
         reason: Some("a test"),
     }
 }
@@ -74,6 +75,7 @@ fn a_change_is_the_next_version_and_its_event() {
         after: after.digest(),
         state: State::Suspended,
         other: None,
+        secret: events(&registry)[0].subject.secret(),
     };
     assert_eq!(changed.event.subject, expected);
     assert_eq!(changed.event.reason.as_deref(), Some("a test"));
@@ -212,6 +214,16 @@ fn a_revocation_is_ordered_by_one_and_confirmed_by_another() {
         ..by("")
     };
     assert!(registry.confirm_revocation(digest, nobody).is_err());
+    // A name that a configuration gives to the same user is nobody else, and neither is another
+    // user under the same name.
+    for (actor, user) in [("ben", "amira"), ("amira", "ben")] {
+        let renamed = By {
+            actor: Some(actor),
+            ..by(user)
+        };
+        let error = registry.confirm_revocation(digest, renamed).unwrap_err();
+        assert!(matches!(error, SqliteError::OwnOrder(_)), "{actor}");
+    }
     let other = Digest::of(b"another order");
     let error = registry.confirm_revocation(other, by("ben")).unwrap_err();
     assert!(matches!(error, SqliteError::NoOrder(_)));
@@ -260,6 +272,7 @@ fn an_open_order_stands() {
     assert_eq!(changed.record.version, 2, "it was suspended already");
     let ben = |ms| By {
         actor: Some("ben"),
+        user: Some("ben"),
         ..later(ms)
     };
     assert!(
@@ -287,8 +300,15 @@ fn an_emergency_has_to_be_reviewed_before_the_next() {
     }
     let error = registry.review_emergency(id, later(4)).unwrap_err();
     assert!(matches!(error, SqliteError::OwnEmergency(_)));
+    let renamed = By {
+        actor: Some("ben"),
+        ..later(4)
+    };
+    let error = registry.review_emergency(id, renamed).unwrap_err();
+    assert!(matches!(error, SqliteError::OwnEmergency(_)));
     let ben = By {
         actor: Some("ben"),
+        user: Some("ben"),
         ..later(4)
     };
     let error = registry.review_emergency(second, ben).unwrap_err();
@@ -352,6 +372,71 @@ fn a_row_that_was_edited_is_not_made_legitimate() {
     ));
     // It can be cut off.
     registry.revoke_in_emergency(id, later(2)).unwrap();
+}
+
+/// Somebody who may write the file puts in the digest of a secret that they know.
+#[test]
+fn a_secret_that_was_put_in_is_noticed_at_the_next_change() {
+    let (folder, mut registry, id) = one_key();
+    let editor = Connection::open(folder.path().join("keyward.db")).unwrap();
+    let put = |digest: &[u8]| {
+        let sql = "UPDATE key SET secret_sha256 = ?2 WHERE id = ?1";
+        assert_eq!(editor.execute(sql, (id.as_str(), digest)), Ok(1));
+    };
+    let committed = events(&registry)[0].subject.secret();
+    let own = *registry.key(&id).unwrap().unwrap().0.secret().unwrap();
+    assert_eq!(committed, Some(secret_commitment(&own)));
+    put(Digest::of(b"known").as_bytes());
+    // It can be cut off, and that makes nothing legitimate.
+    registry.edit(id, &Edit::Suspend, later(1)).unwrap();
+    for edit in [Edit::Resume, Edit::Scopes(vec!["a:b".to_owned()])] {
+        let error = registry.edit(id, &edit, later(2)).unwrap_err();
+        assert!(matches!(error, SqliteError::Edited(_)), "{error}");
+    }
+    let rotated = rotate(&mut registry, id, 2);
+    assert!(matches!(rotated, Err(SqliteError::Edited(_))));
+    put(own.as_bytes());
+    registry.edit(id, &Edit::Resume, later(3)).unwrap();
+    // A successor has one of its own, and another when it is replaced.
+    let first = rotate(&mut registry, id, 4).unwrap();
+    let second = rotate(&mut registry, id, 5).unwrap();
+    let all = events(&registry);
+    let last: Vec<_> = all
+        .iter()
+        .rev()
+        .take(3)
+        .map(|it| it.subject.secret())
+        .collect();
+    let [first, second] = [first, second].map(|it| Some(secret_commitment(&it.secret.digest())));
+    assert_eq!(last, [second, first, committed]);
+}
+
+/// What was imported has no event of its own; the first change of it says what it was.
+#[test]
+fn an_imported_key_commits_with_its_first_change() {
+    let (folder, mut registry, _) = one_key();
+    registry.import(keys(&[1]), later(1)).unwrap();
+    let id = "000000000001".parse().unwrap();
+    registry.edit(id, &Edit::Mask(true), later(2)).unwrap();
+    let editor = Connection::open(folder.path().join("keyward.db")).unwrap();
+    let sql = "UPDATE key SET secret_sha256 = NULL WHERE id = '000000000001'";
+    editor.execute(sql, []).unwrap();
+    let error = registry.edit(id, &Edit::Mask(false), later(3)).unwrap_err();
+    assert!(matches!(error, SqliteError::Edited(_)), "{error}");
+}
+
+#[test]
+fn a_superseded_key_names_the_one_that_took_over() {
+    let (_folder, mut registry, id) = one_key();
+    let rotated = rotate(&mut registry, id, 1).unwrap();
+    let successor = rotated.successor.id;
+    registry.edit(successor, &Edit::Activate, later(2)).unwrap();
+    let error = rotate(&mut registry, id, 3).unwrap_err().to_string();
+    assert!(error.contains("is still usable until"), "{error}");
+    let error = rotate(&mut registry, id, 3_600_001).unwrap_err();
+    let expected = format!("its successor is key `{successor}`; rotate that one");
+    assert!(error.to_string().contains(&expected), "{error}");
+    assert!(error.is_refusal());
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn by(actor: &'static str, ms: i64) -> By<'static> {
     By {
         at: Timestamp::from_millis(NOW + ms),
         actor: Some(actor),
+        user: Some(actor),
         reason: Some("because"),
     }
 }
@@ -88,7 +89,7 @@ fn nothing_is_wrong_with_what_keyward_wrote() {
 }
 
 /// What somebody does to the file, and what the check then says; nothing: it cannot know.
-const SPOILERS: [(&str, &str); 30] = [
+const SPOILERS: [(&str, &str); 40] = [
     (
         "UPDATE key SET owner = 'x' WHERE id = '000000000002'",
         "key `000000000002`: its column",
@@ -205,6 +206,46 @@ const SPOILERS: [(&str, &str); 30] = [
     (
         "UPDATE key SET version = 0 WHERE id = '000000000007'",
         "registry file: CHECK constraint failed",
+    ),
+    (
+        "UPDATE key SET secret_sha256 = randomblob(32) WHERE first_event = 3",
+        "the digest of its secret is not the one that its events commit to",
+    ),
+    (
+        "UPDATE key SET secret_sha256 = NULL WHERE first_event = 3",
+        "the digest of its secret is not the one that its events commit to",
+    ),
+    (
+        "UPDATE key SET secret_sha256 = randomblob(32) WHERE is_unused",
+        "the digest of its secret is not the one that its events commit to",
+    ),
+    (
+        "UPDATE key SET secret_sha256 = randomblob(32) WHERE id = '000000000001'",
+        "key `000000000001`: the digest of its secret is not the one",
+    ),
+    (
+        "UPDATE key SET secret_sha256 = randomblob(32) WHERE id = '000000000007'",
+        "key event 2: the keys that it brought are not those",
+    ),
+    (
+        "UPDATE emergency SET reviewer = 'eve'",
+        "who reviewed its emergency is not what the events say",
+    ),
+    (
+        "UPDATE emergency SET reviewer = NULL, reviewer_user = NULL",
+        "who reviewed its emergency is not what the events say",
+    ),
+    (
+        "UPDATE emergency SET reviewer_user = 'eve'",
+        "who reviewed its emergency is not what the events say",
+    ),
+    (
+        "UPDATE emergency SET manager_user = 'eve'",
+        "the emergency that is noted for it is not",
+    ),
+    (
+        "UPDATE revocation_order SET requester_user = 'bob' WHERE outcome = 'open'",
+        "it has another digest",
     ),
 ];
 
