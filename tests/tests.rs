@@ -15,6 +15,7 @@ mod docs;
 mod durable;
 mod flood;
 mod golden;
+mod grants;
 mod hostile;
 mod lifecycle;
 mod native;

@@ -67,7 +67,8 @@ pub(super) fn authority<'g>(
         may = may.and_then(|_| authorize(&config.principals, &user, (*action, now)));
     }
     let may = may.and_then(|actor| {
-        authorize_grants(&config.principals, &user, grants)?;
+        let implications = config.implications();
+        authorize_grants(&config.principals, &user, (grants, &implications))?;
         Ok(format!("`{actor}` may"))
     });
     checks.add_result(AUTHORITY, may);
@@ -178,7 +179,7 @@ pub(super) fn replayed(
 ) -> Result<(), Failure> {
     // Networks are changed also where the log is out of order: that can be urgent.
     let (name, unread) = match edit {
-        Edit::Scopes(_) => (SCOPES, Verdict::Refused),
+        Edit::Scopes { .. } => (SCOPES, Verdict::Refused),
         _ => (NETWORKS, Verdict::Warning),
     };
     let reader = match LogReader::open(&config.log.path) {
@@ -194,8 +195,8 @@ pub(super) fn replayed(
     };
     let engine = open::engine().map_err(Failure::usage)?;
     let change = |record: &mut KeyRecord| match edit {
-        Edit::Scopes(scopes) => {
-            record.scopes = scopes.iter().map(|it| it.as_str().into()).collect();
+        Edit::Scopes { grants, .. } => {
+            record.scopes = grants.iter().map(|it| it.as_str().into()).collect();
         }
         Edit::Networks(networks) => {
             record.allowed_networks = networks.as_deref().map(Into::into);

@@ -5,6 +5,7 @@ use std::thread;
 
 use super::*;
 use crate::key::edit::{Edit, EditError};
+use crate::key::grant::Implications;
 use crate::key::rotation::Rotation;
 
 const DAY_MS: i64 = 86_400_000;
@@ -342,7 +343,11 @@ fn a_row_that_was_edited_is_not_made_legitimate() {
             [],
         )
         .unwrap();
-    for edit in [Edit::Mask(false), Edit::Scopes(vec!["a:b".to_owned()])] {
+    let scopes = Edit::Scopes {
+        grants: vec!["a:b".to_owned()],
+        implications: Implications::default(),
+    };
+    for edit in [Edit::Mask(false), scopes] {
         let error = registry.edit(id, &edit, later(1)).unwrap_err();
         assert!(matches!(error, SqliteError::Edited(_)), "{error}");
     }
