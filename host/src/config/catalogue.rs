@@ -80,6 +80,12 @@ impl Catalogue {
         self.0.is_empty()
     }
 
+    /// Whether there is a scope; in an empty one, every scope.
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.is_empty() || self.0.contains(scope)
+    }
+
     /// What a wildcard stands for now. What one action implies for another is for the scope policy
     /// to say, and is not written out.
     pub fn expand(&self, grant: &str) -> impl Iterator<Item = &str> {
@@ -126,7 +132,7 @@ impl Catalogue {
     }
 
     fn check(&self, scope: &str) -> Result<(), CatalogueError> {
-        if self.is_empty() || self.0.contains(scope) {
+        if self.has(scope) {
             return Ok(());
         }
         let nearest = nearest(scope, self.0.iter().map(|it| &**it));

@@ -63,6 +63,8 @@ pub enum Action {
     Export,
     /// Issue or import keys.
     Issue,
+    /// Import keys that break the rules for new ones.
+    SetRulesAside,
     /// Rotate a key.
     Rotate,
     /// Suspend, mask, shorten, end a grace period: what takes away, and nothing else.
@@ -129,10 +131,11 @@ pub enum Unauthorized {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::View,
         Self::Export,
         Self::Issue,
+        Self::SetRulesAside,
         Self::Rotate,
         Self::Restrict,
         Self::Adjust,
@@ -159,7 +162,8 @@ impl Action {
             | Self::Adjust
             | Self::Restore
             | Self::OrderRevocation => &[Role::Operator, Role::Manager],
-            Self::Widen
+            Self::SetRulesAside
+            | Self::Widen
             | Self::Force
             | Self::ConfirmRevocation
             | Self::Emergency
@@ -181,6 +185,7 @@ impl Action {
             Self::View => "look at keys",
             Self::Export => "export keys",
             Self::Issue => "issue or import keys",
+            Self::SetRulesAside => "import keys that break the rules for new ones",
             Self::Rotate => "rotate keys",
             Self::Restrict => "restrict keys",
             Self::Adjust => "change the scopes or networks of keys",
