@@ -440,7 +440,7 @@ fn a_change_that_is_killed_is_made_and_told_or_not_made() {
         let command = commands[usize::try_from(round).unwrap() % commands.len()];
         let mut child = folder
             .command(command)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
@@ -476,4 +476,111 @@ fn a_change_that_is_killed_is_made_and_told_or_not_made() {
     assert!(rotated <= 1);
     folder.run(&["key", "list"]).exit(0);
     folder.run(&["log", "verify"]).exit(0);
+}
+
+/// What a dry run says is what the registry would do, and it does nothing.
+#[test]
+fn a_dry_run_of_what_takes_away_or_gives_back_changes_nothing() {
+    let folder = folder();
+    let (credential, id) = issue(&folder);
+    let key = |args: &[&str]| folder.run(&[&["key"], args, &["--dry-run"]].concat());
+    let revoke = ["revoke", &id, "--reason", "r"];
+    let emergency = [&revoke[..], &["--emergency"]].concat();
+    let events = || folder.run(&["key", "history", &id]).exit(0).out;
+    let before = events();
+    for (args, kind) in [
+        (&["suspend", &id][..], "suspended"),
+        (&["mask", &id], "masked"),
+        (&revoke, "revocation-ordered"),
+        (&emergency, "revoked-in-emergency"),
+    ] {
+        let ran = key(args).exit(0);
+        let change = format!("ok       change     {kind}, version 2 of a key that is active\n");
+        assert!(ran.out.ends_with(&change), "{ran:?}");
+        assert!(ran.out.starts_with("ok       authority "), "{ran:?}");
+    }
+    for (command, why) in [
+        ("resume", "it is active"),
+        ("unmask", "it is so already"),
+        ("end-grace", "it is active"),
+    ] {
+        let ran = key(&[command, &id]).exit(1);
+        assert!(ran.out.contains("refused  change "), "{ran:?}");
+        assert!(ran.out.contains(why), "{ran:?}");
+    }
+    key(&["suspend", "NoSuchKey234"]).exit(2);
+    assert_eq!(events(), before);
+    assert_eq!(decide(&folder, &credential, "GET"), "scope.granted");
+    // While an order is open, the key is neither resumed nor ordered again.
+    folder.run(&["key", "revoke", &id, "--reason", "r"]).exit(0);
+    let logged_before = logged(&folder).len();
+    for args in [&["resume", &id][..], &revoke] {
+        let ran = key(args).exit(1);
+        assert!(ran.out.contains("an order to revoke key"), "{ran:?}");
+    }
+    // Who may not, is told, and it is no event.
+    be(&folder, "eve", "\"viewer\"", 80);
+    for args in [&["suspend", &id][..], &["unmask", &id], &emergency] {
+        let ran = key(args).exit(1);
+        assert!(
+            ran.out.contains("refused  authority  `eve` may not"),
+            "{ran:?}"
+        );
+    }
+    assert_eq!(logged(&folder).len(), logged_before);
+}
+
+#[test]
+fn that_no_order_is_open_is_said() {
+    let folder = folder();
+    let (_, id) = issue(&folder);
+    let none = folder.run(&["key", "orders"]).exit(0);
+    assert_eq!(
+        (&*none.out, &*none.err),
+        ("", "no revocation order is open\n")
+    );
+    folder.run(&["key", "revoke", &id, "--reason", "r"]).exit(0);
+    let one = folder.run(&["key", "orders"]).exit(0);
+    assert_eq!((one.json().len(), &*one.err), (1, ""));
+}
+
+/// A credential is shown once: where it would be lost, none is made.
+#[test]
+fn a_credential_is_not_printed_to_nowhere() {
+    let folder = folder();
+    let (_, id) = issue(&folder);
+    let new = "key issue --owner o --scope inventory:read --expires-in-days 9";
+    let new: Vec<_> = new.split(' ').collect();
+    for args in [
+        &new[..],
+        &["key", "rotate", &id],
+        &["key", "rotate", "--due"],
+    ] {
+        let ran = folder.command(args).stdout(Stdio::null()).output().unwrap();
+        let ran = Ran::of(&ran).exit(2);
+        assert!(ran.err.contains("nothing was changed"), "{ran:?}");
+        // Closed is the same.
+        let closed = std::process::Command::new("sh")
+            .args([
+                "-c",
+                "exec \"$0\" \"$@\" >&-",
+                env!("CARGO_BIN_EXE_keyward"),
+            ])
+            .args(args)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        Ran::of(&closed).exit(2);
+    }
+    assert_eq!(history(&folder, &id), ["issued"]);
+    let list = folder.run(&["key", "list", "--format", "json"]).exit(0);
+    assert_eq!(list.json().len(), 1);
+    // Nothing is lost by a dry run, nor in a file.
+    let dry = [&new[..], &["--dry-run"]].concat();
+    let ran = folder.command(&dry).stdout(Stdio::null()).output().unwrap();
+    Ran::of(&ran).exit(0);
+    let file = fs::File::create(folder.file("credential")).unwrap();
+    let ran = folder.command(&new).stdout(file).output().unwrap();
+    Ran::of(&ran).exit(0);
+    assert_eq!(folder.read("credential").lines().count(), 1);
 }

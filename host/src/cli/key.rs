@@ -13,9 +13,9 @@ mod rotate;
 mod scopes;
 mod usage;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand};
 
 use super::{Failure, Status, open};
 use crate::key::KeyId;
@@ -28,11 +28,8 @@ pub(super) enum KeyCommand {
     #[command(after_help = issue::EXAMPLES)]
     Issue(issue::IssueArgs),
     /// Import keys from a file, all of them or none
-    Import {
-        /// JSON Lines, or TOML with [[key]] when the name ends in .toml
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-    },
+    #[command(after_help = issue::IMPORT_EXAMPLES)]
+    Import(issue::ImportArgs),
     /// Print every key as JSON Lines, with the digests of the secrets
     Export,
     /// List keys, and mark those that break the policies' rules
@@ -75,7 +72,7 @@ pub(super) enum KeyCommand {
     /// Confirm a revocation order: the key is revoked, for good
     Confirm(revoke::ConfirmArgs),
     /// Review what another manager did in an emergency
-    Review(Reasoned),
+    Review(revoke::ReviewArgs),
 }
 
 /// A key.
@@ -90,6 +87,9 @@ pub(super) struct OneKey {
 pub(super) struct Reasoned {
     #[command(flatten)]
     key: OneKey,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -106,7 +106,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
     let config = open::config(config)?;
     match command {
         KeyCommand::Issue(args) => issue::issue(&config, args),
-        KeyCommand::Import { file } => issue::import(&config, file),
+        KeyCommand::Import(args) => issue::import(&config, args),
         KeyCommand::Export => read::export(&config),
         KeyCommand::List(args) => list::run(&config, args),
         KeyCommand::Show(key) => read::show(&config, key.id()?),

@@ -181,6 +181,21 @@ impl Checks {
         }
     }
 
+    /// That less was looked at than would tell who is refused: nothing before `from`.
+    /// `is_accepted`: somebody may be.
+    pub fn not_replayed(&mut self, name: &'static str, from: Timestamp, is_accepted: bool) {
+        let verdict = if is_accepted {
+            Verdict::Warning
+        } else {
+            Verdict::Refused
+        };
+        let text = format!(
+            "requests before {from} are not looked at; look back further with --over, or accept with \
+             --accept-breakage that some would be refused"
+        );
+        self.add(name, verdict, text);
+    }
+
     /// That a change of a key refuses nothing that was allowed. `is_accepted`: it may.
     pub fn breakage(&mut self, name: &'static str, breakage: &Breakage, is_accepted: bool) {
         let Breakage {

@@ -242,7 +242,7 @@ mod tests {
             .collect();
         let last = format!("r:{}", action(IMPLYING_ACTIONS_MAX));
         assert!(Implications::new(&most).covers("r:a0", &last));
-        let mut more = most.clone();
+        let mut more = most;
         more.insert("b".to_owned(), Vec::new());
         assert_eq!(Implications::new(&more), Implications::default());
         let many = (0..=IMPLIED_ACTIONS_MAX).map(action).collect();

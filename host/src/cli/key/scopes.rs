@@ -55,8 +55,8 @@ Examples:
   keyward key scopes k7Qp2mXw9LaR --unused 90d                           what it has not needed
   keyward key scopes k7Qp2mXw9LaR --unused 90d --apply                   take that away
 
-Granting less needs an operator, granting anything more a manager; what `implies` of the scope policy
-says is granted already. Which scopes there are, the routes and `scopes` in [governance] say.";
+Granting less needs an operator, granting anything more a manager. What is more, `implies` of the
+scope policy says; which scopes there are, the routes and `scopes` in [governance].";
 
 /// The widest grant that is shown in full.
 const GRANT_COLUMNS: usize = 40;
