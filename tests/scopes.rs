@@ -7,7 +7,7 @@ use crate::util::{Folder, Ran, engine};
 
 /// An issued key, by its id.
 #[track_caller]
-fn issue(folder: &Folder, scopes: &[&str], more: &[&str]) -> String {
+pub(crate) fn issue(folder: &Folder, scopes: &[&str], more: &[&str]) -> String {
     let mut args = vec!["key", "issue", "--owner", "x", "--expires-in-days", "30"];
     scopes.iter().for_each(|it| args.extend(["--scope", *it]));
     args.extend(more);
@@ -17,7 +17,7 @@ fn issue(folder: &Folder, scopes: &[&str], more: &[&str]) -> String {
 
 /// Requests of a key, now: method, path and address.
 #[track_caller]
-fn request(folder: &Folder, key: &str, requests: &[(&str, &str, &str)]) -> Vec<String> {
+pub(crate) fn request(folder: &Folder, key: &str, requests: &[(&str, &str, &str)]) -> Vec<String> {
     let lines: Vec<_> = requests
         .iter()
         .map(|(method, path, source)| {
@@ -37,10 +37,10 @@ fn request(folder: &Folder, key: &str, requests: &[(&str, &str, &str)]) -> Vec<S
     ran.json().iter().map(reason).collect()
 }
 
-const HERE: &str = "203.0.113.9";
+pub(crate) const HERE: &str = "203.0.113.9";
 
 /// The scopes and the version of a key.
-fn shown(folder: &Folder, key: &str) -> (Vec<String>, u64) {
+pub(crate) fn shown(folder: &Folder, key: &str) -> (Vec<String>, u64) {
     let ran = folder.run(&["key", "show", key]).exit(0);
     let value: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let scopes = value["scopes"].as_array().unwrap().iter();
@@ -59,11 +59,11 @@ fn user() -> String {
     ran.out.trim().to_owned()
 }
 
-fn add(folder: &Folder, toml: &str) {
+pub(crate) fn add(folder: &Folder, toml: &str) {
     folder.write("keyward.toml", folder.read("keyward.toml") + toml);
 }
 
-fn principal(roles: &str, more: &str) -> String {
+pub(crate) fn principal(roles: &str, more: &str) -> String {
     format!(
         "\n[[principal]]\nname = \"ann\"\nos_user = \"{}\"\nroles = [{roles}]\n{more}\n\
          [principal.certification]\ncourse = \"keys\"\nscore_percent = 90\n\

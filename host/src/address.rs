@@ -108,6 +108,19 @@ impl Network {
         self.prefix_length
     }
 
+    /// Whether every address of another network is in this one.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        let is_within = match (self.address.0, other.address.0) {
+            (IpAddr::V4(this), IpAddr::V4(other)) => v4_mask(self.prefix_length)
+                .is_some_and(|mask| this.to_bits() == other.to_bits() & mask),
+            (IpAddr::V6(this), IpAddr::V6(other)) => v6_mask(self.prefix_length)
+                .is_some_and(|mask| this.to_bits() == other.to_bits() & mask),
+            _ => false,
+        };
+        is_within && self.prefix_length <= other.prefix_length
+    }
+
     /// Whether every address of its family is in it (`/0`).
     #[must_use]
     pub const fn is_any(self) -> bool {

@@ -10,6 +10,7 @@ mod check;
 mod evaluate;
 mod explain;
 mod init;
+mod input;
 mod key;
 mod log;
 mod open;

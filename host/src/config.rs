@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod governance;
+mod implications;
 mod limits;
 pub mod policy;
 pub mod problem;
@@ -23,6 +24,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
 use crate::governance::principal::Principal;
+use crate::key::grant::Implications;
 use crate::log::{
     CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Durability, is_origin,
 };
@@ -136,8 +138,7 @@ impl RetentionConfig {
     #[must_use]
     pub fn before(&self, now: Timestamp) -> Timestamp {
         let keep_ms = self.keep_days.saturating_mul(24 * 60 * 60 * 1_000);
-        let keep_ms = i64::try_from(keep_ms).unwrap_or(i64::MAX);
-        Timestamp::from_millis(now.millis().saturating_sub(keep_ms))
+        now.before_ms(keep_ms)
     }
 }
 
@@ -162,6 +163,13 @@ impl Config {
     pub fn catalogue(&self) -> Catalogue {
         let routes = self.routes.scopes();
         Catalogue::new(routes.chain(&self.governance.scopes).cloned())
+    }
+
+    /// Which action implies another when grants are compared: what the policies agree on that have
+    /// a setting `implies`; nothing where there is none of them.
+    #[must_use]
+    pub fn implications(&self) -> Implications {
+        implications::of(&self.policies)
     }
 
     /// Checks a text as if it stood in the file `path`, which is not opened.

@@ -12,6 +12,7 @@ pub mod certificate;
 mod codec;
 #[cfg(feature = "sqlite")]
 pub mod follow;
+pub mod import;
 pub mod preflight;
 pub mod principal;
 #[cfg(feature = "sqlite")]

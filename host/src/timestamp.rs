@@ -40,6 +40,24 @@ impl Timestamp {
         self.0
     }
 
+    /// The instant some milliseconds later, as far as there is one.
+    #[must_use]
+    pub fn after_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_add_unsigned(ms))
+    }
+
+    /// The instant some milliseconds earlier, as far as there is one.
+    #[must_use]
+    pub fn before_ms(self, ms: u64) -> Self {
+        Self(self.0.saturating_sub_unsigned(ms))
+    }
+
+    /// How many milliseconds it is later than another; 0: it is not.
+    #[must_use]
+    pub fn ms_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
+    }
+
     /// Reads RFC 3339 in UTC: `2026-11-23T10:00:00Z`, with at most three digits of fraction.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::decision::trace::{Answer, Question};
 use crate::decision::verdict::{Effect, Verdict};
 use crate::decision::{DecisionRecord, Permission};
 use crate::key::KeyRecord;
-use crate::key::grant::covers;
+use crate::key::grant::Implications;
 use crate::log::LogReader;
 use crate::timestamp::Timestamp;
 
@@ -48,23 +48,24 @@ pub struct GrantUsage {
     pub required: BTreeSet<Arc<str>>,
 }
 
-/// Which grants of a key its allowed requests have needed from a time on.
+/// Which grants of a key its allowed requests have needed from a time on, one action implying
+/// another as said.
 ///
 /// # Errors
 /// [`AuditError`] when the log cannot be read up to its end.
 pub fn scope_usage(
     reader: &LogReader,
-    key: &KeyRecord,
-    from: Timestamp,
+    (key, from): (&KeyRecord, Timestamp),
+    implications: &Implications,
 ) -> Result<ScopeUsage, AuditError> {
     let mut tally = Tally::new(&key.scopes);
     let coverage = decisions(reader, (from, Some(key.issued_at)), |_, record| {
         let is_of_key = record.key == Some(key.id) && record.time >= from;
         if is_of_key && record.permission == Permission::Allow {
-            tally.add(&record);
+            tally.add(&record, implications);
         }
     })?;
-    let narrower = narrower(&tally.grants);
+    let narrower = narrower(&tally.grants, implications);
     Ok(ScopeUsage {
         coverage,
         allowed: tally.allowed,
@@ -107,7 +108,7 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, record: &DecisionRecord) {
+    fn add(&mut self, record: &DecisionRecord, implications: &Implications) {
         self.allowed = self.allowed.saturating_add(1);
         let Some((named, required)) = needed(record) else {
             self.unknown = self.unknown.saturating_add(1);
@@ -116,7 +117,7 @@ impl Tally {
         // The grants may have been others then; what covers it now counts.
         let is_named = |it: &GrantUsage| named == Some(&*it.grant);
         let index = self.grants.iter().position(is_named).or_else(|| {
-            let covers_it = |it: &GrantUsage| covers(&it.grant, &required);
+            let covers_it = |it: &GrantUsage| implications.covers(&it.grant, &required);
             self.grants.iter().position(covers_it)
         });
         match index.and_then(|index| self.grants.get_mut(index)) {
@@ -156,7 +157,7 @@ fn granted(verdict: &Verdict) -> Option<&str> {
 }
 
 /// Of each grant what was required of it, where that is shown to be within it; otherwise the grant.
-fn narrower(grants: &[GrantUsage]) -> Vec<String> {
+fn narrower(grants: &[GrantUsage], implications: &Implications) -> Vec<String> {
     let mut narrower: Vec<String> = Vec::new();
     let mut add = |grant: &str| {
         if !narrower.iter().any(|it| it == grant) {
@@ -165,8 +166,8 @@ fn narrower(grants: &[GrantUsage]) -> Vec<String> {
     };
     for usage in grants {
         for required in &usage.required {
-            // What only the settings of a policy make it cover is not seen to be within it.
-            let is_within = covers(&usage.grant, required);
+            // What other settings of a policy made it cover is not within it now.
+            let is_within = implications.covers(&usage.grant, required);
             add(if is_within { required } else { &usage.grant });
         }
     }
@@ -178,7 +179,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::key::grant::are_covered;
 
     fn usage(grant: &str, required: &[&str]) -> GrantUsage {
         GrantUsage {
@@ -205,13 +205,17 @@ mod tests {
                 &[("*:*", &["a:read"]), ("a:read", &["a:read"])],
                 &["a:read"],
             ),
-            // Only a policy's settings make it cover that.
+            // Only other settings of a policy made it cover that.
             (&[("a:manage", &["a:read"])], &["a:manage"]),
             (&[("a:read", &[])], &[]),
         ] {
             let usages: Vec<_> = grants.iter().map(|(it, req)| usage(it, req)).collect();
-            assert_eq!(narrower(&usages), expected, "{grants:?}");
+            let narrower = narrower(&usages, &Implications::standard());
+            assert_eq!(narrower, expected, "{grants:?}");
         }
+        let written = [usage("a:write", &["a:read"])];
+        assert_eq!(narrower(&written, &Implications::standard()), ["a:read"]);
+        assert_eq!(narrower(&written, &Implications::default()), ["a:write"]);
     }
 
     proptest! {
@@ -221,17 +225,19 @@ mod tests {
             grants in proptest::collection::vec("[ab](\\.[ab*])?:(read|write|\\*)", 1..4),
             required in proptest::collection::vec("[ab](\\.[ab])?:(read|write)", 0..6),
         ) {
+            let implied = Implications::standard();
             let mut usages: Vec<_> = grants.iter().map(|it| usage(it, &[])).collect();
             for scope in &required {
-                if let Some(usage) = usages.iter_mut().find(|it| covers(&it.grant, scope)) {
+                let mut covering = usages.iter_mut();
+                if let Some(usage) = covering.find(|it| implied.covers(&it.grant, scope)) {
                     usage.required.insert(scope.as_str().into());
                 }
             }
-            let narrower = narrower(&usages);
+            let narrower = narrower(&usages, &implied);
             let texts = || narrower.iter().map(String::as_str);
-            prop_assert!(are_covered(texts(), &grants));
+            prop_assert!(implied.are_covered(texts(), &grants));
             for scope in usages.iter().flat_map(|it| &it.required) {
-                prop_assert!(texts().any(|grant| covers(grant, scope)));
+                prop_assert!(texts().any(|grant| implied.covers(grant, scope)));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow};
 use clap::Args;
 
-use super::key::{before, duration_ms};
+use super::key::duration_ms;
 use super::output::{ALLOW, DENY, NOTE, clip};
 use super::{Failure, Status, open, print};
 use crate::audit::against::{Against, Kind, against};
@@ -150,7 +150,7 @@ fn against_log(
     let reader = LogReader::open(&config.log.path)
         .with_context(context)
         .map_err(Failure::Storage)?;
-    let from = before(clock::now(), over_ms);
+    let from = clock::now().before_ms(over_ms);
     let found = against(&reader, engine, policies.policies(), from)
         .with_context(context)
         .map_err(Failure::Storage)?;

@@ -14,9 +14,9 @@ mod scopes;
 mod texts;
 mod usage;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, Subcommand, ValueHint};
+use clap::{Args, Subcommand};
 
 use super::{Failure, Status, open};
 use crate::key::KeyId;
@@ -29,11 +29,8 @@ pub(super) enum KeyCommand {
     #[command(after_help = issue::EXAMPLES)]
     Issue(issue::IssueArgs),
     /// Import keys from a file, all of them or none
-    Import {
-        /// JSON Lines, or TOML with [[key]] when the name ends in .toml
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
-    },
+    #[command(after_help = issue::IMPORT_EXAMPLES)]
+    Import(issue::ImportArgs),
     /// Print every key as JSON Lines, with the digests of the secrets
     Export,
     /// List keys, and mark those that break the policies' rules
@@ -76,7 +73,7 @@ pub(super) enum KeyCommand {
     /// Confirm a revocation order: the key is revoked, for good
     Confirm(revoke::ConfirmArgs),
     /// Review what another manager did in an emergency
-    Review(Reasoned),
+    Review(revoke::ReviewArgs),
 }
 
 /// A key.
@@ -91,6 +88,9 @@ pub(super) struct OneKey {
 pub(super) struct Reasoned {
     #[command(flatten)]
     key: OneKey,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Why, for the key's history
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -108,7 +108,7 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
     let config = open::config(config)?;
     match command {
         KeyCommand::Issue(args) => issue::issue(&config, args),
-        KeyCommand::Import { file } => issue::import(&config, file),
+        KeyCommand::Import(args) => issue::import(&config, args),
         KeyCommand::Export => read::export(&config),
         KeyCommand::List(args) => list::run(&config, args),
         KeyCommand::Show(key) => read::show(&config, key.id()?),
@@ -156,18 +156,6 @@ pub(in crate::cli) fn duration_ms(text: &str) -> Result<u64, String> {
     }
     let number: u64 = digits.parse().map_err(|_| wrong())?;
     number.checked_mul(unit_ms).ok_or_else(wrong)
-}
-
-/// The time some milliseconds after another.
-fn after(time: Timestamp, ms: u64) -> Timestamp {
-    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-    Timestamp::from_millis(time.millis().saturating_add(ms))
-}
-
-/// The time some milliseconds before another.
-pub(in crate::cli) fn before(time: Timestamp, ms: u64) -> Timestamp {
-    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-    Timestamp::from_millis(time.millis().saturating_sub(ms))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! From a configuration to an authorizer: modules, settings, keys, routes and the log.
 
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 
+use super::input::Input;
 use super::{Failure, say};
 use crate::authorizer::Authorizer;
 use crate::clock;
@@ -28,6 +29,7 @@ use crate::policy::{
 };
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
+use crate::request::lines::WipedReader;
 use crate::rules::Rules;
 use crate::tlog::key::{KeyType, Signer};
 use crate::tlog::policy::{POLICY_MAX_BYTES, Policy as TlogPolicy};
@@ -233,10 +235,10 @@ pub(super) const fn key_options(config: &RegistryConfig) -> KeyOptions {
 
 /// Reads keys from a file of JSON Lines, whole or not at all.
 pub(super) fn key_file(path: &Path, options: KeyOptions) -> Result<Vec<CheckedKey>, Failure> {
-    let file = File::open(path)
+    let file = Input::open(path)
         .with_context(|| format!("the keys `{}` cannot be read", path.display()))
         .map_err(Failure::Usage)?;
-    read_keys(BufReader::new(file), options).map_err(|problems| bad_keys(path, &problems))
+    read_keys(WipedReader::new(file), options).map_err(|problems| bad_keys(path, &problems))
 }
 
 /// Reads keys from a TOML file, whole or not at all.
@@ -244,7 +246,7 @@ pub(super) fn key_toml(path: &Path, options: KeyOptions) -> Result<Vec<CheckedKe
     let mut text = String::new();
     // One byte over the limit is enough to be refused.
     let limit = (KEY_TOML_MAX_BYTES as u64).saturating_add(1);
-    File::open(path)
+    Input::open(path)
         .and_then(|file| file.take(limit).read_to_string(&mut text))
         .with_context(|| format!("the keys `{}` cannot be read", path.display()))
         .map_err(Failure::Usage)?;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use rustix::fs::{FileType, fstat, stat};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -77,6 +78,16 @@ fn params<S: Serializer>(params: &&Params, serializer: S) -> Result<S::Ok, S::Er
         map.serialize_entry(name, value)?;
     }
     map.end()
+}
+
+/// Whether what is printed is lost: standard output is the null device, which is also opened at the
+/// start in place of one that is closed.
+pub(super) fn is_discarded() -> bool {
+    let (Ok(out), Ok(null)) = (fstat(io::stdout()), stat("/dev/null")) else {
+        return true;
+    };
+    let is_device = FileType::from_raw_mode(out.st_mode) == FileType::CharacterDevice;
+    is_device && out.st_rdev == null.st_rdev
 }
 
 /// Writes a decision as one line of JSON.

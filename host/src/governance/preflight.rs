@@ -92,8 +92,8 @@ impl Checks {
 
     /// That a key ends within the longest life, counted from its issue at `now`.
     pub fn expiry(&mut self, (now, end): (Timestamp, Timestamp), max_lifetime_days: u64) {
-        let most_ms = i64::try_from(max_lifetime_days.saturating_mul(DAY_MS)).unwrap_or(i64::MAX);
-        let latest = Timestamp::from_millis(now.millis().saturating_add(most_ms));
+        let most_ms = max_lifetime_days.saturating_mul(DAY_MS);
+        let latest = now.after_ms(most_ms);
         if end > latest {
             let text = format!(
                 "a key lives at most {max_lifetime_days} days ([governance] max_lifetime_days), so \
@@ -127,14 +127,14 @@ impl Checks {
     /// That a key has an end that is within its longest life, for a change of something else.
     pub fn expiry_of(&mut self, record: &KeyRecord, max_lifetime_days: u64) {
         let days = max_lifetime_days;
-        let most_ms = i64::try_from(days.saturating_mul(DAY_MS)).unwrap_or(i64::MAX);
+        let most_ms = days.saturating_mul(DAY_MS);
         match record.expires_at {
             None => self.add(
                 EXPIRY,
                 Verdict::Warning,
                 "the key has no end; give it one with `keyward key shorten`",
             ),
-            Some(end) if end.millis().saturating_sub(record.issued_at.millis()) > most_ms => {
+            Some(end) if end.ms_since(record.issued_at) > most_ms => {
                 let text = format!("it ends at {end}, and lives longer than {days} days");
                 self.add(EXPIRY, Verdict::Warning, text);
             }
@@ -179,6 +179,21 @@ impl Checks {
                 self.add(REGISTRY, Verdict::Refused, text);
             }
         }
+    }
+
+    /// That less was looked at than would tell who is refused: nothing before `from`.
+    /// `is_accepted`: somebody may be.
+    pub fn not_replayed(&mut self, name: &'static str, from: Timestamp, is_accepted: bool) {
+        let verdict = if is_accepted {
+            Verdict::Warning
+        } else {
+            Verdict::Refused
+        };
+        let text = format!(
+            "requests before {from} are not looked at; look back further with --over, or accept with \
+             --accept-breakage that some would be refused"
+        );
+        self.add(name, verdict, text);
     }
 
     /// That a change of a key refuses nothing that was allowed. `is_accepted`: it may.

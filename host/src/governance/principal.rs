@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::key::grant::covers;
+use crate::key::grant::Implications;
 use crate::timestamp::Timestamp;
 
 /// The least score, in percent, that certifies.
@@ -63,6 +63,8 @@ pub enum Action {
     Export,
     /// Issue or import keys.
     Issue,
+    /// Import keys that break the rules for new ones.
+    SetRulesAside,
     /// Rotate a key.
     Rotate,
     /// Suspend, mask, shorten, end a grace period: what takes away, and nothing else.
@@ -129,10 +131,11 @@ pub enum Unauthorized {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::View,
         Self::Export,
         Self::Issue,
+        Self::SetRulesAside,
         Self::Rotate,
         Self::Restrict,
         Self::Adjust,
@@ -159,7 +162,8 @@ impl Action {
             | Self::Adjust
             | Self::Restore
             | Self::OrderRevocation => &[Role::Operator, Role::Manager],
-            Self::Widen
+            Self::SetRulesAside
+            | Self::Widen
             | Self::Force
             | Self::ConfirmRevocation
             | Self::Emergency
@@ -181,6 +185,7 @@ impl Action {
             Self::View => "look at keys",
             Self::Export => "export keys",
             Self::Issue => "issue or import keys",
+            Self::SetRulesAside => "import keys that break the rules for new ones",
             Self::Rotate => "rotate keys",
             Self::Restrict => "restrict keys",
             Self::Adjust => "change the scopes or networks of keys",
@@ -228,18 +233,19 @@ impl Principal {
 }
 
 impl Principal {
-    /// Whether this principal may grant all of this to a key.
+    /// Whether this principal may grant all of this to a key, one action implying another as said.
     ///
     /// # Errors
     /// [`Unauthorized::Grant`] names the first grant that is beyond it.
     pub fn check_grants<'g>(
         &self,
         grants: impl IntoIterator<Item = &'g str>,
+        implications: &Implications,
     ) -> Result<(), Unauthorized> {
         let Some(may_grant) = &self.may_grant else {
             return Ok(());
         };
-        let is_beyond = |grant: &&str| !may_grant.iter().any(|wider| covers(wider, grant));
+        let is_beyond = |grant: &&str| !implications.are_covered([*grant], may_grant);
         match grants.into_iter().find(is_beyond) {
             None => Ok(()),
             Some(grant) => Err(Unauthorized::Grant {
@@ -255,22 +261,22 @@ impl Principal {
     }
 }
 
-/// Whether whoever works under a user's name on this machine may grant all of this to a key. Where
-/// a configuration names no principals, anybody may.
+/// Whether whoever works under a user's name on this machine may grant all of this to a key, one
+/// action implying another as said. Where a configuration names no principals, anybody may.
 ///
 /// # Errors
 /// [`Unauthorized`] when there are principals, and this user is none, or one who may not.
 pub fn authorize_grants<'g>(
     principals: &[Principal],
     os_user: &str,
-    grants: impl IntoIterator<Item = &'g str>,
+    (grants, implications): (impl IntoIterator<Item = &'g str>, &Implications),
 ) -> Result<(), Unauthorized> {
     if principals.is_empty() {
         return Ok(());
     }
     let principal = principals.iter().find(|it| &*it.os_user == os_user);
     let principal = principal.ok_or_else(|| Unauthorized::Stranger(os_user.to_owned()))?;
-    principal.check_grants(grants)
+    principal.check_grants(grants, implications)
 }
 
 /// Who does something on this machine.
@@ -381,12 +387,14 @@ mod tests {
 
     #[test]
     fn nobody_grants_beyond_what_they_may() {
-        let may = |may_grant: Option<&[&str]>, grants: &[&str]| {
+        let (none, standard) = (Implications::default(), Implications::standard());
+        let granted = |may_grant: Option<&[&str]>, grants: &[&str], implied: &Implications| {
             let mut ann = principal(&[Role::Manager], 80);
             ann.may_grant = may_grant.map(|it| it.iter().map(|it| (*it).into()).collect());
             let principals = [ann];
-            authorize_grants(&principals, "ann1", grants.iter().copied())
+            authorize_grants(&principals, "ann1", (grants.iter().copied(), implied))
         };
+        let may = |may_grant, grants: &[&str]| granted(may_grant, grants, &standard);
         assert_eq!(may(None, &["*:*"]), Ok(()));
         let inventory: &[&str] = &["inventory.*:*", "orders:write"];
         for grants in [
@@ -411,8 +419,11 @@ mod tests {
             );
         }
         assert!(may(Some(&[]), &["inventory:read"]).is_err());
-        assert_eq!(authorize_grants(&[], "bob", ["*:*"]), Ok(()));
-        let stranger = authorize_grants(&[principal(&[Role::Manager], 80)], "bob", ["a:b"]);
+        // Where it implies nothing, it is not.
+        assert!(granted(Some(inventory), &["orders:read"], &none).is_err());
+        assert_eq!(authorize_grants(&[], "bob", (["*:*"], &none)), Ok(()));
+        let managers = [principal(&[Role::Manager], 80)];
+        let stranger = authorize_grants(&managers, "bob", (["a:b"], &none));
         assert_eq!(stranger, Err(Unauthorized::Stranger("bob".to_owned())));
     }
 

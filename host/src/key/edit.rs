@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::event::KeyEventKind;
-use super::grant::{are_covered, is_grant};
+use super::grant::{Implications, is_grant};
 use super::state::{Change, IllegalChange, State};
 use super::{KeyRecord, Lifecycle, NETWORKS_MAX, SCOPES_MAX};
 use crate::address::Network;
@@ -24,8 +24,13 @@ pub enum Edit {
     Shorten(Timestamp),
     /// Its grace period ends at this time, which is earlier.
     EndGrace(Timestamp),
-    /// Grants this and nothing else: at least one.
-    Scopes(Vec<String>),
+    /// Grants this and nothing else.
+    Scopes {
+        /// At least one.
+        grants: Vec<String>,
+        /// What decides whether that is more than before.
+        implications: Implications,
+    },
     /// May be used from there; `None`: no allow list.
     Networks(Option<Vec<Network>>),
     /// Ended for good.
@@ -87,7 +92,7 @@ impl Edit {
             Self::Mask(_) => Change::Mask,
             Self::Shorten(_) => Change::Shorten,
             Self::EndGrace(_) => Change::EndGrace,
-            Self::Scopes(_) | Self::Networks(_) => Change::Edit,
+            Self::Scopes { .. } | Self::Networks(_) => Change::Edit,
             Self::Revoke => Change::Revoke,
         }
     }
@@ -129,7 +134,10 @@ impl Edit {
                 end_grace(&mut next, *end)?;
                 KeyEventKind::GraceEnded
             }
-            Self::Scopes(scopes) => grant(&mut next, scopes)?,
+            Self::Scopes {
+                grants,
+                implications,
+            } => grant(&mut next, grants, implications)?,
             Self::Networks(networks) => {
                 if networks.as_ref().is_some_and(|it| it.len() > NETWORKS_MAX) {
                     return Err(EditError::Networks);
@@ -187,14 +195,18 @@ fn end_grace(next: &mut KeyRecord, end: Timestamp) -> Result<(), EditError> {
     Ok(())
 }
 
-fn grant(next: &mut KeyRecord, scopes: &[String]) -> Result<KeyEventKind, EditError> {
+fn grant(
+    next: &mut KeyRecord,
+    scopes: &[String],
+    implications: &Implications,
+) -> Result<KeyEventKind, EditError> {
     if !(1..=SCOPES_MAX).contains(&scopes.len()) {
         return Err(EditError::Scopes);
     }
     if let Some(bad) = scopes.iter().find(|scope| !is_grant(scope)) {
         return Err(EditError::Scope(crate::shown::shown(bad)));
     }
-    let is_narrower = are_covered(scopes.iter().map(String::as_str), &next.scopes);
+    let is_narrower = implications.are_covered(scopes.iter().map(String::as_str), &next.scopes);
     next.scopes = scopes.iter().map(|it| Arc::from(it.as_str())).collect();
     Ok(if is_narrower {
         KeyEventKind::ScopesNarrowed

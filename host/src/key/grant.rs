@@ -1,18 +1,31 @@
 //! Grants: scopes that may hold `*`, their grammar, and which of them covers which.
 //!
 //! What a grant covers at use is for the scope policy to say; here it is compared with other
-//! grants, so that nobody widens a key unnoticed.
+//! grants, so that nobody widens a key unnoticed. Which action implies another is a setting of that
+//! policy, and an argument here.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::SCOPE_MAX_BYTES;
 
 /// The longest segment of a resource, and the longest action, in bytes.
 const SEGMENT_MAX_BYTES: usize = 64;
 
+/// The most actions that imply others, and the most that one of them names, as the scope policy's
+/// settings have it.
+const IMPLYING_ACTIONS_MAX: usize = 64;
+const IMPLIED_ACTIONS_MAX: usize = 32;
+
 /// What an action grants too, as the scope policy has it by default (`implies`).
-const IMPLIED: [(&str, &[&str]); 2] = [
+const STANDARD: [(&str, &[&str]); 2] = [
     ("write", &["read"]),
     ("admin", &["read", "write", "delete"]),
 ];
+
+/// Which actions a granted action grants besides itself, every chain followed to its end. By
+/// default none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Implications(BTreeMap<String, BTreeSet<String>>);
 
 /// Whether a text is a grant: `inventory:read`, `inventory.*:read`, `inventory:*`, `*:read`, `*:*`.
 /// A `*` is a whole action, a whole resource, or a resource's last segment; nothing else.
@@ -24,28 +37,80 @@ pub fn is_grant(text: &str) -> bool {
         })
 }
 
-/// Whether everything that some grants cover is covered by others: whether the first are no wider.
-/// What is not a grant covers nothing.
-#[must_use]
-pub fn are_covered<'a>(grants: impl IntoIterator<Item = &'a str>, by: &[impl AsRef<str>]) -> bool {
-    let is_covered = |grant| by.iter().any(|wider| covers(wider.as_ref(), grant));
-    grants.into_iter().all(is_covered)
-}
+impl Implications {
+    /// The setting `implies` of a scope policy. What is larger than such a setting can be implies
+    /// nothing: no policy takes it.
+    #[must_use]
+    pub fn new(implies: &BTreeMap<String, Vec<String>>) -> Self {
+        let is_too_large = implies.len() > IMPLYING_ACTIONS_MAX
+            || implies.values().any(|it| it.len() > IMPLIED_ACTIONS_MAX);
+        if is_too_large {
+            return Self::default();
+        }
+        let follow = |action: &String| {
+            let mut reached = BTreeSet::new();
+            let mut open = vec![action];
+            while let Some(action) = open.pop() {
+                for next in implies.get(action).into_iter().flatten() {
+                    if reached.insert(next.clone()) {
+                        open.push(next);
+                    }
+                }
+            }
+            reached
+        };
+        let closed = implies.keys().map(|it| (it.clone(), follow(it)));
+        Self(closed.collect())
+    }
 
-/// Whether a grant covers all that another one covers.
-#[must_use]
-pub fn covers(wider: &str, narrower: &str) -> bool {
-    let (Some((wide, wide_action)), Some((narrow, narrow_action))) =
-        (wider.split_once(':'), narrower.split_once(':'))
-    else {
-        return false;
-    };
-    is_grant(wider)
-        && is_grant(narrower)
-        && covers_resource(wide, narrow)
-        && (wide_action == "*"
-            || wide_action == narrow_action
-            || implies(wide_action, narrow_action))
+    /// What the scope policy has where its settings do not say.
+    #[must_use]
+    pub fn standard() -> Self {
+        let owned = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect();
+        let rows = STANDARD.map(|(action, implied)| (action.to_owned(), owned(implied)));
+        Self::new(&BTreeMap::from(rows))
+    }
+
+    /// What both say.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        for (action, implied) in &mut self.0 {
+            implied.retain(|it| other.hold(action, it));
+        }
+        self
+    }
+
+    /// Whether everything that some grants cover is covered by others: whether the first are no
+    /// wider. What is not a grant covers nothing.
+    #[must_use]
+    pub fn are_covered<'a>(
+        &self,
+        grants: impl IntoIterator<Item = &'a str>,
+        by: &[impl AsRef<str>],
+    ) -> bool {
+        let is_covered = |grant| by.iter().any(|wider| self.covers(wider.as_ref(), grant));
+        grants.into_iter().all(is_covered)
+    }
+
+    /// Whether a grant covers all that another one covers.
+    #[must_use]
+    pub fn covers(&self, wider: &str, narrower: &str) -> bool {
+        let (Some((wide, wide_action)), Some((narrow, narrow_action))) =
+            (wider.split_once(':'), narrower.split_once(':'))
+        else {
+            return false;
+        };
+        is_grant(wider)
+            && is_grant(narrower)
+            && covers_resource(wide, narrow)
+            && (wide_action == "*"
+                || wide_action == narrow_action
+                || self.hold(wide_action, narrow_action))
+    }
+
+    fn hold(&self, action: &str, implied: &str) -> bool {
+        self.0.get(action).is_some_and(|it| it.contains(implied))
+    }
 }
 
 /// Whether a grant names an exact scope by its text alone, without what one action implies for
@@ -71,12 +136,6 @@ fn covers_resource(wider: &str, narrower: &str) -> bool {
         let rest = narrower.strip_prefix(below);
         rest.is_some_and(|rest| rest.starts_with('.'))
     })
-}
-
-fn implies(action: &str, implied: &str) -> bool {
-    IMPLIED
-        .iter()
-        .any(|(it, others)| *it == action && others.contains(&implied))
 }
 
 /// `*`, or segments joined by dots, the last of which may be `*` behind another.
@@ -127,10 +186,77 @@ mod tests {
             ("inv*:read", "inv*:read", false),
             ("inventory", "inventory", false),
         ] {
-            assert_eq!(covers(wider, narrower), expected, "{wider} {narrower}");
+            let covers = Implications::standard().covers(wider, narrower);
+            assert_eq!(covers, expected, "{wider} {narrower}");
         }
-        assert!(are_covered(["a:read", "b:read"], &["a:read", "*:read"]));
-        assert!(!are_covered(["a:read", "b:read"], &["a:read"]));
-        assert!(are_covered([], &["a:read"]));
+        let none = Implications::default();
+        assert!(none.are_covered(["a:read", "b:read"], &["a:read", "*:read"]));
+        assert!(!none.are_covered(["a:read", "b:read"], &["a:read"]));
+        assert!(none.are_covered([], &["a:read"]));
+    }
+
+    fn setting(rows: &[(&str, &[&str])]) -> Implications {
+        let owned = |texts: &[&str]| texts.iter().map(|it| (*it).to_owned()).collect();
+        let rows = rows
+            .iter()
+            .map(|(it, more)| ((*it).to_owned(), owned(more)));
+        Implications::new(&rows.collect())
+    }
+
+    #[test]
+    fn what_implies_what_is_what_the_policies_say() {
+        let none = Implications::default();
+        assert!(!none.covers("a:write", "a:read"));
+        assert!(none.covers("a:*", "a:read"));
+        // Transitive, not backwards, and a circle has an end.
+        let chain = setting(&[("own", &["edit"]), ("edit", &["look"]), ("x", &["x", "y"])]);
+        for (wider, narrower, expected) in [
+            ("a.*:own", "a.b:look", true),
+            ("a:edit", "a:look", true),
+            ("a:look", "a:edit", false),
+            ("a:own", "b:look", false),
+            ("a:write", "a:read", false),
+            ("a:own", "a:*", false),
+            ("a:x", "a:y", true),
+        ] {
+            assert_eq!(
+                chain.covers(wider, narrower),
+                expected,
+                "{wider} {narrower}"
+            );
+        }
+        // Several: what all of them say.
+        let narrower = setting(&[("write", &["read"]), ("admin", &["read"])]);
+        let both = Implications::standard().and(&narrower);
+        assert_eq!(both, narrower.clone().and(&Implications::standard()));
+        assert!(both.covers("a:admin", "a:read"));
+        assert!(!both.covers("a:admin", "a:delete"));
+        assert!(!narrower.and(&none).covers("a:write", "a:read"));
+    }
+
+    #[test]
+    fn a_setting_that_no_policy_takes_implies_nothing() {
+        let action = |n: usize| format!("a{n}");
+        let most: BTreeMap<_, _> = (0..IMPLYING_ACTIONS_MAX)
+            .map(|n| (action(n), vec![action(n + 1)]))
+            .collect();
+        let last = format!("r:{}", action(IMPLYING_ACTIONS_MAX));
+        assert!(Implications::new(&most).covers("r:a0", &last));
+        let mut more = most;
+        more.insert("b".to_owned(), Vec::new());
+        assert_eq!(Implications::new(&more), Implications::default());
+        let many = (0..=IMPLIED_ACTIONS_MAX).map(action).collect();
+        let wide = Implications::new(&[("b".to_owned(), many)].into());
+        assert_eq!(wide, Implications::default());
+    }
+
+    /// The two defaults stand in two places, for the host does not contain the policy's source.
+    #[test]
+    fn the_default_is_that_of_the_scope_policy() {
+        let settings = keyward_scope::Settings::default();
+        assert_eq!(
+            Implications::standard(),
+            Implications::new(&settings.implies)
+        );
     }
 }

@@ -23,8 +23,9 @@ use crate::digest::Digest;
 pub use canonical::{CanonicalError, VERSION_MAX};
 pub use check::{FieldProblem, KeyProblem, KeyProblems, check_label, check_text};
 pub use lines::{
-    KEY_FILE_KEYS_MAX, KEY_LINE_MAX_BYTES, KEY_TOML_MAX_BYTES, LINE_PROBLEMS_LISTED_MAX, LineError,
-    LineProblem, LineProblems, read_keys, read_toml,
+    KEY_FILE_KEYS_MAX, KEY_FILE_LINES_MAX, KEY_FILE_MAX_BYTES, KEY_LINE_MAX_BYTES,
+    KEY_LINE_SKIPPED_MAX_BYTES, KEY_TOML_MAX_BYTES, LINE_PROBLEMS_LISTED_MAX, LINE_PROBLEMS_MAX,
+    LineError, LineProblem, LineProblems, read_keys, read_toml,
 };
 
 /// What an operator may switch on for keys.

@@ -33,7 +33,7 @@ impl Rotation {
         now: Timestamp,
     ) -> Result<(KeyRecord, KeyRecord), EditError> {
         state.check(Change::Rotate)?;
-        let grace_until = after(now, self.grace_ms);
+        let grace_until = now.after_ms(self.grace_ms);
         let deprecated = KeyRecord {
             version: next_version(old)?,
             lifecycle: Lifecycle::Deprecated,
@@ -43,9 +43,9 @@ impl Rotation {
             ),
             ..old.clone()
         };
-        let lifetime = |end: Timestamp| between(old.issued_at, end);
+        let lifetime = |end: Timestamp| end.ms_since(old.issued_at);
         let lifetime_ms = old.expires_at.map_or(self.lifetime_max_ms, lifetime);
-        let expires_at = after(now, lifetime_ms.min(self.lifetime_max_ms));
+        let expires_at = now.after_ms(lifetime_ms.min(self.lifetime_max_ms));
         let successor = KeyRecord {
             id: successor,
             version: 1,
@@ -54,22 +54,11 @@ impl Rotation {
             not_before: None,
             rotate_by: old
                 .rotate_by
-                .map(|due| after(now, lifetime(due)).min(expires_at)),
+                .map(|due| now.after_ms(lifetime(due)).min(expires_at)),
             expires_at: Some(expires_at),
             grace_until: None,
             ..old.clone()
         };
         Ok((deprecated, successor))
     }
-}
-
-/// The time some milliseconds after another.
-fn after(time: Timestamp, ms: u64) -> Timestamp {
-    let ms = i64::try_from(ms).unwrap_or(i64::MAX);
-    Timestamp::from_millis(time.millis().saturating_add(ms))
-}
-
-/// Milliseconds from one time to a later one.
-fn between(start: Timestamp, end: Timestamp) -> u64 {
-    u64::try_from(end.millis().saturating_sub(start.millis())).unwrap_or(0)
 }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::edit::{Edit, EditError};
 use super::event::KeyEventKind;
+use super::grant::Implications;
 use super::rotation::Rotation;
 use super::state::{Change, State};
 use super::*;
@@ -163,9 +164,8 @@ fn scopes_are_narrower_or_wider() {
     let key = key();
     let kind = |scopes: &[&str]| {
         let scopes = scopes.iter().map(ToString::to_string).collect();
-        Edit::Scopes(scopes)
-            .apply(&key, State::Active)
-            .map(|it| it.1)
+        let applied = granting(scopes).apply(&key, State::Active);
+        applied.map(|it| it.1)
     };
     let (narrowed, widened) = (KeyEventKind::ScopesNarrowed, KeyEventKind::ScopesWidened);
     assert_eq!(kind(&["inventory:read"]), Ok(narrowed));
@@ -178,6 +178,21 @@ fn scopes_are_narrower_or_wider() {
     );
     assert_eq!(kind(&[]), Err(EditError::Scopes));
     assert_eq!(kind(&["a"]), Err(EditError::Scope("a".to_owned())));
+    // Where writing does not imply reading, to read is more.
+    let more = Edit::Scopes {
+        grants: vec!["orders:read".to_owned()],
+        implications: Implications::default(),
+    };
+    let (_, kind) = more.apply(&key, State::Active).unwrap();
+    assert_eq!(kind, widened);
+}
+
+fn granting(grants: Vec<String>) -> Edit {
+    let implications = Implications::standard();
+    Edit::Scopes {
+        grants,
+        implications,
+    }
 }
 
 #[test]
@@ -232,7 +247,7 @@ fn edits() -> impl Strategy<Value = Edit> {
         any::<bool>().prop_map(Edit::Mask),
         (-5_i64..120).prop_map(|day| Edit::Shorten(at(day))),
         (-5_i64..120).prop_map(|day| Edit::EndGrace(at(day))),
-        vec("[a-c]:(read|write|[*])", 0..3).prop_map(Edit::Scopes),
+        vec("[a-c]:(read|write|[*])", 0..3).prop_map(granting),
         Just(Edit::Networks(Some(Vec::new()))),
         Just(Edit::Revoke),
     ]

@@ -60,6 +60,8 @@ pub struct SqliteRegistry {
     connection: Connection,
     options: KeyOptions,
     reserve: Reserve,
+    /// Changes are taken back once they were made.
+    is_rehearsal: bool,
 }
 
 /// What to issue. The registry adds the id, the secret and the time of issue.
@@ -120,6 +122,7 @@ impl SqliteRegistry {
             connection,
             options,
             reserve,
+            is_rehearsal: false,
         }
     }
 
@@ -180,15 +183,7 @@ impl SqliteRegistry {
             return Ok(0);
         }
         self.change(change, |change| {
-            let latest = change
-                .events
-                .at()
-                .millis()
-                .saturating_add(CLOCK_BEHIND_MAX_MS);
-            let is_later = |key: &&CheckedKey| key.record().issued_at.millis() > latest;
-            if let Some(key) = keys.iter().find(is_later) {
-                return Err(SqliteError::IssuedLater(key.record().id));
-            }
+            none_is_later(&keys, change.events.at())?;
             let mut insert = Insert::prepare(change.transaction())?;
             let mut existing = Vec::new();
             let mut existing_total = 0;
@@ -223,6 +218,34 @@ impl SqliteRegistry {
             change.events.append(kind, subject, (None, None))?;
             Ok(keys.len())
         })
+    }
+
+    /// Whether keys, none of them twice, could be imported at a time. Nothing is written for that,
+    /// and nobody waits for it.
+    ///
+    /// # Errors
+    /// [`SqliteError`] as of [`SqliteRegistry::import`].
+    pub fn check_import(&self, keys: &[CheckedKey], now: Timestamp) -> Result<(), SqliteError> {
+        none_is_later(keys, now)?;
+        let sql = "SELECT EXISTS (SELECT 1 FROM key WHERE id = ?1)";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut existing = Vec::new();
+        let mut existing_total = 0;
+        for id in keys.iter().map(|key| key.record().id) {
+            if statement.query_row([id.as_str()], |row| row.get(0))? {
+                existing_total += 1;
+                if existing.len() < KEYS_LISTED_MAX {
+                    existing.push(id);
+                }
+            }
+        }
+        if existing_total > 0 {
+            return Err(SqliteError::Existing {
+                listed: existing,
+                total: existing_total,
+            });
+        }
+        Ok(())
     }
 
     /// One key, or `None` when there is none with this id.
@@ -289,6 +312,16 @@ impl SqliteRegistry {
             each(key_of(row)?)?;
         }
         Ok(())
+    }
+}
+
+/// That no key is issued in the future.
+fn none_is_later(keys: &[CheckedKey], now: Timestamp) -> Result<(), SqliteError> {
+    let latest = now.millis().saturating_add(CLOCK_BEHIND_MAX_MS);
+    let is_later = |key: &&CheckedKey| key.record().issued_at.millis() > latest;
+    match keys.iter().find(is_later) {
+        Some(key) => Err(SqliteError::IssuedLater(key.record().id)),
+        None => Ok(()),
     }
 }
 

@@ -4,10 +4,10 @@ use clap::{ArgGroup, Args};
 
 use super::super::{Failure, Status, print};
 use super::keeper::{Intent, Keeper};
-use super::{OneKey, Reasoned, after, before, duration_ms, preflight, time};
+use super::{DAY_MS, OneKey, Reasoned, duration_ms, preflight, time};
 use crate::address::Network;
 use crate::config::Config;
-use crate::governance::preflight::Checks;
+use crate::governance::preflight::{Checks, NETWORKS};
 use crate::governance::principal::Action;
 use crate::key::KeyId;
 use crate::key::edit::Edit;
@@ -78,22 +78,19 @@ Examples:
   keyward key networks k7Qp2mXw9LaR --nowhere --accept-breakage
 
 The requests that the log has allowed are evaluated again with the new list. Where some would be
-refused, or that cannot be told, nothing is saved without --accept-breakage.";
+refused, or that cannot be told, nothing is saved without --accept-breakage; nor where --over looks
+back less than 30 days, and the key is older than that. From fewer places needs an operator, from
+any other place than before a manager.";
+
+/// How many days back requests are looked at, at least: else it is not known who is refused.
+const REPLAYED_LEAST_DAYS: u64 = 30;
 
 pub(super) fn suspend(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
-    edit(
-        config,
-        (args.key.id()?, Action::Restrict),
-        (&Edit::Suspend, args.reason.as_deref()),
-    )
+    edit(config, args, (Action::Restrict, &Edit::Suspend))
 }
 
 pub(super) fn resume(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
-    edit(
-        config,
-        (args.key.id()?, Action::Restore),
-        (&Edit::Resume, args.reason.as_deref()),
-    )
+    edit(config, args, (Action::Restore, &Edit::Resume))
 }
 
 pub(super) fn mask(config: &Config, args: &Reasoned, on: bool) -> Result<Status, Failure> {
@@ -102,11 +99,7 @@ pub(super) fn mask(config: &Config, args: &Reasoned, on: bool) -> Result<Status,
     } else {
         Action::Restore
     };
-    edit(
-        config,
-        (args.key.id()?, action),
-        (&Edit::Mask(on), args.reason.as_deref()),
-    )
+    edit(config, args, (action, &Edit::Mask(on)))
 }
 
 pub(super) fn shorten(config: &Config, args: &ShortenArgs) -> Result<Status, Failure> {
@@ -115,7 +108,7 @@ pub(super) fn shorten(config: &Config, args: &ShortenArgs) -> Result<Status, Fai
     let record = keeper.key(&id)?;
     let end = args
         .expires_at
-        .unwrap_or_else(|| after(keeper.now, args.in_ms.unwrap_or(0)));
+        .unwrap_or_else(|| keeper.now.after_ms(args.in_ms.unwrap_or(0)));
     let edit = Edit::Shorten(end);
     let mut checks = Checks::default();
     preflight::authority(config, (&[Action::Restrict], keeper.now), [], &mut checks);
@@ -131,9 +124,9 @@ pub(super) fn shorten(config: &Config, args: &ShortenArgs) -> Result<Status, Fai
 
 pub(super) fn end_grace(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
     let id = args.key.id()?;
-    let mut keeper = Keeper::begin(config, intent(id, Action::Restrict))?;
+    let mut keeper = begin(config, args.dry_run, intent(id, Action::Restrict))?;
     let edit = Edit::EndGrace(keeper.now);
-    make(&mut keeper, id, (&edit, args.reason.as_deref()))
+    make_or_rehearse(config, &mut keeper, args, (Action::Restrict, &edit))
 }
 
 pub(super) fn networks(config: &Config, args: &NetworksArgs) -> Result<Status, Failure> {
@@ -142,9 +135,19 @@ pub(super) fn networks(config: &Config, args: &NetworksArgs) -> Result<Status, F
     let record = keeper.key(&id)?;
     let edit = Edit::Networks((!args.anywhere).then(|| args.networks.clone()));
     let mut checks = Checks::default();
-    preflight::authority(config, (&[Action::Adjust], keeper.now), [], &mut checks);
+    let wanted = (!args.anywhere).then_some(&*args.networks);
+    let actions = if is_wider(record.allowed_networks.as_deref(), wanted) {
+        &[Action::Adjust, Action::Widen][..]
+    } else {
+        &[Action::Adjust]
+    };
+    preflight::authority(config, (actions, keeper.now), [], &mut checks);
     checks.expiry_of(&record, config.governance.max_lifetime_days);
-    let from = before(keeper.now, args.over);
+    let from = keeper.now.before_ms(args.over);
+    let least = keeper.now.before_ms(REPLAYED_LEAST_DAYS * DAY_MS);
+    if from > least.max(record.issued_at) {
+        checks.not_replayed(NETWORKS, from, args.accept_breakage);
+    }
     let accepted = (&edit, args.accept_breakage);
     preflight::replayed(config, (&record, from), accepted, &mut checks)?;
     preflight::registry(&keeper, &record, &mut checks)?;
@@ -157,6 +160,18 @@ const fn intent(id: KeyId, action: Action) -> Intent {
     Intent {
         action,
         key: Some(id),
+    }
+}
+
+/// Whether a key may be used from somewhere where it could not be used before.
+fn is_wider(held: Option<&[Network]>, wanted: Option<&[Network]>) -> bool {
+    match (held, wanted) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(held), Some(wanted)) => {
+            let is_held = |network: &Network| held.iter().any(|it| it.covers(*network));
+            !wanted.iter().all(is_held)
+        }
     }
 }
 
@@ -189,10 +204,28 @@ pub(super) fn finish(
 
 fn edit(
     config: &Config,
-    (id, action): (KeyId, Action),
-    change: (&Edit, Option<&str>),
+    args: &Reasoned,
+    (action, edit): (Action, &Edit),
 ) -> Result<Status, Failure> {
-    make(&mut Keeper::begin(config, intent(id, action))?, id, change)
+    let intent = intent(args.key.id()?, action);
+    let mut keeper = begin(config, args.dry_run, intent)?;
+    make_or_rehearse(config, &mut keeper, args, (action, edit))
+}
+
+fn make_or_rehearse(
+    config: &Config,
+    keeper: &mut Keeper<'_>,
+    args: &Reasoned,
+    (action, edit): (Action, &Edit),
+) -> Result<Status, Failure> {
+    let id = args.key.id()?;
+    let reason = args.reason.as_deref();
+    if args.dry_run {
+        return preflight::rehearsed(config, (keeper, id), (action, reason), |registry, by| {
+            registry.edit(id, edit, by)
+        });
+    }
+    make(keeper, id, (edit, reason))
 }
 
 fn make(
@@ -213,4 +246,34 @@ pub(super) fn told(changed: &Changed) -> String {
         event.kind.as_str(),
         event.sequence
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_places_are_wider() {
+        let networks = |texts: &[&str]| -> Vec<Network> {
+            texts.iter().map(|it| it.parse().unwrap()).collect()
+        };
+        let held = networks(&["10.0.0.0/8", "2001:db8::/32"]);
+        for (wanted, expected) in [
+            (&["10.0.0.0/8", "2001:db8::/32"][..], false),
+            (&["10.1.0.0/16", "10.2.0.1/32"], false),
+            (&["2001:db8:1::/48", "::ffff:10.0.0.0/104"], false),
+            (&[], false),
+            (&["10.0.0.0/7"], true),
+            (&["10.1.0.0/16", "11.0.0.1/32"], true),
+            (&["::/0"], true),
+        ] {
+            let wanted = networks(wanted);
+            assert_eq!(is_wider(Some(&held), Some(&wanted)), expected, "{wanted:?}");
+            assert!(!is_wider(None, Some(&wanted)));
+            assert_eq!(is_wider(Some(&[]), Some(&wanted)), !wanted.is_empty());
+        }
+        assert!(is_wider(Some(&held), None));
+        assert!(is_wider(Some(&[]), None));
+        assert!(!is_wider(None, None));
+    }
 }

@@ -1,22 +1,23 @@
 //! `keyward key issue` and `import`: new keys.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::anyhow;
-use clap::{ArgGroup, Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
-use super::super::output::clip;
+use super::super::output::{clip, is_discarded};
 use super::super::{Failure, Status, open, print, say};
-use super::keeper::{Intent, Keeper, database};
-use super::{DAY_MS, after, preflight, time};
+use super::keeper::{Intent, Keeper, database, registry_failed};
+use super::{DAY_MS, preflight, time};
 use crate::address::Network;
 use crate::clock;
 use crate::config::{Config, RegistrySource};
 use crate::credential::random::operating_system;
+use crate::governance::import::Imported;
 use crate::governance::preflight::{CHANGE, Checks};
 use crate::governance::principal::Action;
-use crate::key::json::KeyFile;
+use crate::key::json::{CheckedKey, KeyFile};
 use crate::key::{Environment, KeyId};
 use crate::registry::sqlite::{NewKey, SqliteRegistry};
 use crate::timestamp::Timestamp;
@@ -98,16 +99,11 @@ pub(super) fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure
     };
     let mut checks = Checks::default();
     if args.dry_run {
-        if let RegistrySource::Database(path) = &config.registry.source
-            && !path.exists()
-        {
-            // It will be made.
-        } else {
-            database(config, SqliteRegistry::open_existing)?;
-        }
+        existing(config)?;
         new_key(config, args, clock::now(), &mut checks)?;
         return preflight::report(&checks);
     }
+    must_be_shown()?;
     let mut keeper = Keeper::begin(config, intent)?;
     let new = new_key(config, args, keeper.now, &mut checks)?;
     preflight::proceed(&mut keeper, None, &checks)?;
@@ -125,6 +121,25 @@ pub(super) fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure
     })
 }
 
+/// The registry for a dry run; `None`: it will be made.
+fn existing(config: &Config) -> Result<Option<SqliteRegistry>, Failure> {
+    match &config.registry.source {
+        RegistrySource::Database(path) if !path.exists() => Ok(None),
+        _ => database(config, SqliteRegistry::open_existing).map(Some),
+    }
+}
+
+/// That a credential can be printed. It is shown once, and what goes to the null device is lost.
+pub(super) fn must_be_shown() -> Result<(), Failure> {
+    if is_discarded() {
+        return Err(Failure::usage(anyhow!(
+            "standard output is closed or the null device, and a credential is shown there once; \
+             nothing was changed; run this again with a terminal, a pipe or a file"
+        )));
+    }
+    Ok(())
+}
+
 /// What to issue, and what is to be said of it.
 fn new_key(
     config: &Config,
@@ -132,7 +147,7 @@ fn new_key(
     now: Timestamp,
     checks: &mut Checks,
 ) -> Result<NewKey, Failure> {
-    let in_days = |days: u32| after(now, u64::from(days).saturating_mul(DAY_MS));
+    let in_days = |days: u32| now.after_ms(u64::from(days).saturating_mul(DAY_MS));
     let end = args.expires_in_days.map(in_days);
     let grants = preflight::grants(config, (&args.scopes, args.keep_wildcard), &[], checks);
     let new = NewKey {
@@ -178,7 +193,30 @@ fn check_arguments(args: &IssueArgs) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn import(config: &Config, file: &Path) -> Result<Status, Failure> {
+/// Arguments of `keyward key import`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ImportArgs {
+    /// JSON Lines, or TOML with [[key]] when the name ends in .toml
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+    /// Check everything, and import nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Why, for the registry's history
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
+pub(in crate::cli) const IMPORT_EXAMPLES: &str = "\
+Examples:
+  keyward key import keys.jsonl --dry-run      what the keys are, and what stands against them
+  keyward key import keys.jsonl --reason 'from the old gateway'
+
+Keys that would not be issued like that (without an end, with a longer life than [governance]
+max_lifetime_days, or with a scope that there is not) are imported with a warning, by a manager.";
+
+pub(super) fn import(config: &Config, args: &ImportArgs) -> Result<Status, Failure> {
+    let file = &*args.file;
     let options = open::key_options(&config.registry);
     let is_toml = file
         .extension()
@@ -188,17 +226,43 @@ pub(super) fn import(config: &Config, file: &Path) -> Result<Status, Failure> {
     } else {
         open::key_file(file, options)
     }?;
+    if args.dry_run {
+        let mut checks = import_checks(config, &keys, clock::now());
+        let importable = match existing(config)? {
+            Some(registry) => registry.check_import(&keys, clock::now()),
+            None => Ok(()),
+        };
+        match importable {
+            Err(error) if !error.is_refusal() => return Err(registry_failed(config, error)),
+            it => checks.add_result(CHANGE, it.map(|()| format!("{} new keys", keys.len()))),
+        }
+        return preflight::report(&checks);
+    }
     let intent = Intent {
         action: Action::Issue,
         key: None,
     };
     let mut keeper = Keeper::begin(config, intent)?;
-    let mut checks = Checks::default();
+    let checks = import_checks(config, &keys, keeper.now);
+    preflight::proceed(&mut keeper, None, &checks)?;
+    let reason = args.reason.as_deref();
+    let count = keeper.change(reason, |registry, by| registry.import(keys, by))?;
+    print(&format!("imported {count} keys\n"))
+}
+
+fn import_checks(config: &Config, keys: &[CheckedKey], now: Timestamp) -> Checks {
+    let catalogue = config.catalogue();
+    let most_days = config.governance.max_lifetime_days;
+    let imported = Imported::new(keys, (now, most_days), |it| catalogue.has(it));
+    let actions = if imported.breaks_rules() {
+        &[Action::Issue, Action::SetRulesAside][..]
+    } else {
+        &[Action::Issue]
+    };
     let scopes = keys.iter().flat_map(|key| key.record().scopes.iter());
     let scopes: BTreeSet<&str> = scopes.map(|it| &**it).collect();
-    let now = keeper.now;
-    preflight::authority(config, (&[Action::Issue], now), scopes, &mut checks);
-    preflight::proceed(&mut keeper, None, &checks)?;
-    let count = keeper.change(None, |registry, by| registry.import(keys, by))?;
-    print(&format!("imported {count} keys\n"))
+    let mut checks = Checks::default();
+    preflight::authority(config, (actions, now), scopes, &mut checks);
+    imported.check(&mut checks);
+    checks
 }

@@ -160,6 +160,21 @@ impl<'a> Keeper<'a> {
         Ok(changed)
     }
 
+    /// What a change would come to, without making it.
+    pub(super) fn rehearse<T>(
+        &mut self,
+        reason: Option<&str>,
+        change: impl FnOnce(&mut SqliteRegistry, By<'_>) -> Result<T, SqliteError>,
+    ) -> Result<T, SqliteError> {
+        let by = By {
+            at: self.now,
+            actor: Some(&self.actor),
+            user: Some(&self.user),
+            reason,
+        };
+        self.registry.rehearse(|registry| change(registry, by))
+    }
+
     /// The log, which has all events; `None`: a host is writing it.
     pub(in crate::cli) fn into_log(self) -> Option<Log> {
         self.log

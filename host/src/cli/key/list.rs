@@ -13,10 +13,10 @@ use super::super::{Failure, Status, open};
 use super::issue::label;
 use super::keeper::{Keeper, registry_failed};
 use super::marks::Marks;
-use super::{after, duration_ms, time};
+use super::{duration_ms, time};
 use crate::clock;
 use crate::config::{Config, RegistrySource};
-use crate::key::grant::{covers, is_grant};
+use crate::key::grant::{Implications, is_grant};
 use crate::key::json::KeyFile;
 use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
@@ -104,18 +104,18 @@ impl ListArgs {
             states: self.states.clone(),
             ends_before: self.ends_before.map(|end| match end {
                 End::At(time) => time,
-                End::Within(ms) => after(now, ms),
+                End::Within(ms) => now.after_ms(ms),
             }),
         }
     }
 
     /// What the registry does not look at.
-    fn takes(&self, record: &KeyRecord) -> bool {
+    fn takes(&self, record: &KeyRecord, implications: &Implications) -> bool {
         let has = |(name, value): &(String, String)| {
             let found = record.labels.get(name.as_str());
             found.is_some_and(|found| **found == **value)
         };
-        let covered = |scope: &String| record.scopes.iter().any(|grant| covers(grant, scope));
+        let covered = |scope: &String| implications.are_covered([scope.as_str()], &record.scopes);
         self.labels.iter().all(has) && self.scope.as_ref().is_none_or(covered)
     }
 }
@@ -131,10 +131,11 @@ pub(super) fn run(config: &Config, args: &ListArgs) -> Result<Status, Failure> {
     };
     let now = clock::now();
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
+    let implications = config.implications();
     let mut count = 0_u64;
     if args.limit != Some(0) {
         each(config, (&args.filter(now), now), |key| {
-            if !args.takes(&key.record) {
+            if !args.takes(&key.record, &implications) {
                 return Ok(ControlFlow::Continue(()));
             }
             let found = marks.as_mut().map(|it| it.of(key.record.clone(), now));

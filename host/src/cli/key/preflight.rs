@@ -6,18 +6,21 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::super::{Failure, Status, open, print, say};
-use super::keeper::{Keeper, os_user};
+use super::keeper::{Keeper, os_user, registry_failed};
 use super::marks::Marks;
 use crate::audit::what_if::breakage;
 use crate::config::Config;
 use crate::config::catalogue::Resolved;
 use crate::governance::preflight::{
-    AUTHORITY, CHANGE, Checks, NETWORKS, POLICIES, SCOPES, Verdict,
+    AUTHORITY, CHANGE, Checks, NETWORKS, POLICIES, REGISTRY, SCOPES, Verdict,
 };
 use crate::governance::principal::{Action, authorize, authorize_grants};
 use crate::key::edit::Edit;
+use crate::key::event::KeyEventKind;
+use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
 use crate::log::{LogReadError, LogReader};
+use crate::registry::sqlite::{By, Changed, SqliteError, SqliteRegistry};
 use crate::timestamp::Timestamp;
 
 /// Prints the checks of a dry run.
@@ -67,7 +70,8 @@ pub(super) fn authority<'g>(
         may = may.and_then(|_| authorize(&config.principals, &user, (*action, now)));
     }
     let may = may.and_then(|actor| {
-        authorize_grants(&config.principals, &user, grants)?;
+        let implications = config.implications();
+        authorize_grants(&config.principals, &user, (grants, &implications))?;
         Ok(format!("`{actor}` may"))
     });
     checks.add_result(AUTHORITY, may);
@@ -133,17 +137,48 @@ pub(super) fn change(
 ) -> Result<(), Failure> {
     let state = keeper.registry.state(&record.id, keeper.now)?;
     if let Some((state, _)) = state {
-        let applied = edit.apply(record, state).map(|(next, kind)| {
-            let kind = kind.as_str();
-            format!(
-                "{kind}, version {} of a key that is {}",
-                next.version,
-                state.as_str()
-            )
-        });
+        let applied = edit
+            .apply(record, state)
+            .map(|(next, kind)| change_text((kind, &next), state));
         checks.add_result(CHANGE, applied);
     }
     Ok(())
+}
+
+fn change_text((kind, next): (KeyEventKind, &KeyRecord), state: State) -> String {
+    let (kind, version) = (kind.as_str(), next.version);
+    format!(
+        "{kind}, version {version} of a key that is {}",
+        state.as_str()
+    )
+}
+
+/// A dry run of a change that nothing is compared for: who may make it, and what the registry makes
+/// of it.
+pub(super) fn rehearsed(
+    config: &Config,
+    (keeper, id): (&mut Keeper<'_>, KeyId),
+    (action, reason): (Action, Option<&str>),
+    change: impl FnOnce(&mut SqliteRegistry, By<'_>) -> Result<Changed, SqliteError>,
+) -> Result<Status, Failure> {
+    let mut checks = Checks::default();
+    authority(config, (&[action], keeper.now), [], &mut checks);
+    let state = keeper.registry.state(&id, keeper.now)?;
+    match (keeper.rehearse(reason, change), state) {
+        (Ok(changed), Some((state, _))) => {
+            let text = change_text((changed.event.kind, &changed.record), state);
+            checks.add(CHANGE, Verdict::Ok, text);
+        }
+        (Err(error @ SqliteError::Edited(_)), _) => {
+            checks.add(REGISTRY, Verdict::Refused, error.to_string());
+        }
+        (Err(error), Some(_)) if error.is_refusal() => {
+            checks.add(CHANGE, Verdict::Refused, error.to_string());
+        }
+        (Err(error), _) => return Err(registry_failed(config, error)),
+        (Ok(_), None) => {}
+    }
+    report(&checks)
 }
 
 /// What the policies hold against a key. A configuration whose policies do not load is for `check`
@@ -178,7 +213,7 @@ pub(super) fn replayed(
 ) -> Result<(), Failure> {
     // Networks are changed also where the log is out of order: that can be urgent.
     let (name, unread) = match edit {
-        Edit::Scopes(_) => (SCOPES, Verdict::Refused),
+        Edit::Scopes { .. } => (SCOPES, Verdict::Refused),
         _ => (NETWORKS, Verdict::Warning),
     };
     let reader = match LogReader::open(&config.log.path) {
@@ -194,8 +229,8 @@ pub(super) fn replayed(
     };
     let engine = open::engine().map_err(Failure::usage)?;
     let change = |record: &mut KeyRecord| match edit {
-        Edit::Scopes(scopes) => {
-            record.scopes = scopes.iter().map(|it| it.as_str().into()).collect();
+        Edit::Scopes { grants, .. } => {
+            record.scopes = grants.iter().map(|it| it.as_str().into()).collect();
         }
         Edit::Networks(networks) => {
             record.allowed_networks = networks.as_deref().map(Into::into);

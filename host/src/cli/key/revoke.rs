@@ -5,9 +5,10 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::super::{Failure, Status, print, say};
+use super::OneKey;
 use super::change::told;
 use super::keeper::{Intent, Keeper};
-use super::{OneKey, Reasoned};
+use super::preflight::rehearsed;
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::governance::principal::Action;
@@ -23,6 +24,9 @@ pub(in crate::cli) struct RevokeArgs {
     /// Revoke at once, alone; another manager has to review that before the next emergency
     #[arg(long)]
     emergency: bool,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 pub(in crate::cli) const EXAMPLES: &str = "\
@@ -45,9 +49,44 @@ pub(in crate::cli) struct ConfirmArgs {
     pub(super) reason: Option<String>,
 }
 
+/// Arguments of `keyward key review`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct ReviewArgs {
+    #[command(flatten)]
+    key: OneKey,
+    /// What it came to, for the key's history
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+}
+
 pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failure> {
     let id = args.key.id()?;
     let reason = Some(&*args.reason);
+    let valid_ms = config
+        .governance
+        .order_hours
+        .saturating_mul(60 * 60 * 1_000);
+    if args.dry_run {
+        let mut keeper = Keeper::look(config)?;
+        let action = if args.emergency {
+            Action::Emergency
+        } else {
+            Action::OrderRevocation
+        };
+        return rehearsed(
+            config,
+            (&mut keeper, id),
+            (action, reason),
+            |registry, by| {
+                if args.emergency {
+                    registry.revoke_in_emergency(id, by)
+                } else {
+                    let ordered = registry.order_revocation(id, valid_ms, by);
+                    ordered.map(|(_, changed)| changed)
+                }
+            },
+        );
+    }
     if args.emergency {
         let mut keeper = Keeper::begin(config, intent(Action::Emergency, Some(id)))?;
         let changed = keeper.change(reason, |registry, by| registry.revoke_in_emergency(id, by))?;
@@ -57,10 +96,6 @@ pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failu
         return print(&told(&changed));
     }
     let mut keeper = Keeper::begin(config, intent(Action::OrderRevocation, Some(id)))?;
-    let valid_ms = config
-        .governance
-        .order_hours
-        .saturating_mul(60 * 60 * 1_000);
     let (order, _) = keeper.change(reason, |registry, by| {
         registry.order_revocation(id, valid_ms, by)
     })?;
@@ -76,7 +111,11 @@ pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failu
 
 pub(super) fn orders(config: &Config) -> Result<Status, Failure> {
     let keeper = Keeper::look(config)?;
-    for order in keeper.registry.open_orders(keeper.now)? {
+    let orders = keeper.registry.open_orders(keeper.now)?;
+    if orders.is_empty() {
+        say("no revocation order is open");
+    }
+    for order in orders {
         let line = serde_json::json!({
             "order": order.digest(),
             "key": order.key,
@@ -103,7 +142,7 @@ pub(super) fn confirm(config: &Config, args: &ConfirmArgs) -> Result<Status, Fai
     print(&told(&changed))
 }
 
-pub(super) fn review(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
+pub(super) fn review(config: &Config, args: &ReviewArgs) -> Result<Status, Failure> {
     let id = args.key.id()?;
     let mut keeper = Keeper::begin(config, intent(Action::Review, Some(id)))?;
     let reason = args.reason.as_deref();

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::super::{Failure, Status, print, say};
 use super::change::begin;
+use super::issue::must_be_shown;
 use super::keeper::{Intent, Keeper};
-use super::{DAY_MS, OneKey, after, duration_ms, preflight};
+use super::{DAY_MS, OneKey, duration_ms, preflight};
 use crate::audit::find_decision;
 use crate::config::Config;
 use crate::credential::random::operating_system;
@@ -52,9 +53,10 @@ Examples:
   keyward key rotate --due --dry-run                 what is due, and what stands against it
   keyward key rotate --due > new-credentials.jsonl
 
-The successor has the old key's scopes, networks, labels and length of life, at most
-[governance] max_lifetime_days. When an answer was lost, rotate again: as long as nobody has used
-the successor it gets another secret, and the old key is left alone.";
+The successor has the old key's scopes, which `may_grant` of who rotates has to cover, and its
+networks, labels and length of life, at most [governance] max_lifetime_days. When an answer was
+lost, rotate again: as long as nobody has used the successor it gets another secret, and the old key
+is left alone.";
 
 /// The time between rotations of a key that does not say when it is due, as in the rotation policy.
 const PERIOD_DEFAULT_DAYS: u64 = 90;
@@ -79,6 +81,9 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
         action: Action::Rotate,
         key: id,
     };
+    if !args.dry_run {
+        must_be_shown()?;
+    }
     let mut keeper = begin(config, args.dry_run, intent)?;
     let Some(id) = id else {
         return rotate_due(config, &mut keeper, (rotation, args));
@@ -129,13 +134,18 @@ fn checks(
         &[Action::Rotate]
     };
     let mut checks = Checks::default();
-    preflight::authority(config, (actions, keeper.now), [], &mut checks);
+    let unused = keeper.registry.unused_successor(&id)?;
+    let successor = unused.map(|id| keeper.key(&id)).transpose()?;
+    // Whoever rotates gets a credential for all of it.
+    let granted = successor.as_ref().unwrap_or(&record).scopes.iter();
+    let granted = granted.map(|it| &**it);
+    preflight::authority(config, (actions, keeper.now), granted, &mut checks);
     preflight::registry(keeper, &record, &mut checks)?;
     let state = keeper.registry.state(&id, keeper.now)?;
     let Some((state, predecessor)) = state else {
         return Ok(checks);
     };
-    if let Some(successor) = keeper.registry.unused_successor(&id)? {
+    if let Some(successor) = unused {
         if is_dry_run && used(config, successor)? {
             let text = format!("its successor {successor} is at work already");
             checks.add(CHANGE, Verdict::Refused, text);
@@ -235,7 +245,7 @@ fn rotate_due(
 }
 
 fn is_due(record: &KeyRecord, now: Timestamp) -> bool {
-    let default = || after(record.issued_at, PERIOD_DEFAULT_DAYS * DAY_MS);
+    let default = || record.issued_at.after_ms(PERIOD_DEFAULT_DAYS * DAY_MS);
     record.rotate_by.unwrap_or_else(default) <= now
 }
 

@@ -10,14 +10,13 @@ use super::super::{Failure, Status, print};
 use super::change::{begin, finish};
 use super::keeper::{Intent, Keeper};
 use super::read::find;
-use super::{OneKey, before, duration_ms, preflight};
+use super::{OneKey, duration_ms, preflight};
 use crate::audit::scopes::{GrantUsage, ScopeUsage, scope_usage};
 use crate::clock;
 use crate::config::Config;
 use crate::governance::preflight::{Checks, SCOPES, Verdict, covered};
 use crate::governance::principal::Action;
 use crate::key::edit::Edit;
-use crate::key::grant::covers;
 use crate::key::{KeyId, KeyRecord};
 use crate::log::LogReader;
 use crate::timestamp::Timestamp;
@@ -56,8 +55,8 @@ Examples:
   keyward key scopes k7Qp2mXw9LaR --unused 90d                           what it has not needed
   keyward key scopes k7Qp2mXw9LaR --unused 90d --apply                   take that away
 
-Granting less needs an operator, granting anything more a manager. Which scopes there are, the
-routes and `scopes` in [governance] say.";
+Granting less needs an operator, granting anything more a manager. What is more, `implies` of the
+scope policy says; which scopes there are, the routes and `scopes` in [governance].";
 
 /// The widest grant that is shown in full.
 const GRANT_COLUMNS: usize = 40;
@@ -88,7 +87,8 @@ fn set(config: &Config, args: &ScopesArgs) -> Result<Status, Failure> {
     let grants = preflight::grants(config, wanted, &record.scopes, &mut checks);
     let is_resolved = grants.is_some();
     let grants = grants.unwrap_or_else(|| args.scopes.clone());
-    let is_new = |grant: &&str| !record.scopes.iter().any(|held| covers(held, grant));
+    let implications = config.implications();
+    let is_new = |grant: &&str| !implications.are_covered([*grant], &record.scopes);
     let new: Vec<_> = grants.iter().map(String::as_str).filter(is_new).collect();
     let actions = if new.is_empty() {
         &[Action::Adjust][..]
@@ -97,7 +97,10 @@ fn set(config: &Config, args: &ScopesArgs) -> Result<Status, Failure> {
     };
     preflight::authority(config, (actions, keeper.now), new, &mut checks);
     checks.expiry_of(&record, config.governance.max_lifetime_days);
-    let edit = Edit::Scopes(grants);
+    let edit = Edit::Scopes {
+        grants,
+        implications,
+    };
     preflight::registry(&keeper, &record, &mut checks)?;
     if is_resolved {
         preflight::change(&keeper, (&record, &edit), &mut checks)?;
@@ -114,8 +117,8 @@ fn unused(config: &Config, args: &ScopesArgs, window_ms: u64) -> Result<Status, 
     let reader = LogReader::open(folder)
         .with_context(context)
         .map_err(Failure::Storage)?;
-    let from = before(clock::now(), window_ms);
-    let usage = scope_usage(&reader, &record, from)
+    let from = clock::now().before_ms(window_ms);
+    let usage = scope_usage(&reader, (&record, from), &config.implications())
         .with_context(context)
         .map_err(Failure::Storage)?;
     let text = shown(&record, &usage);
@@ -153,7 +156,10 @@ fn apply(
             "key {id} was changed meanwhile; ask again"
         )));
     }
-    let edit = Edit::Scopes(usage.narrower.clone());
+    let edit = Edit::Scopes {
+        grants: usage.narrower.clone(),
+        implications: config.implications(),
+    };
     let mut checks = Checks::default();
     if usage.coverage.shortfall.is_some() {
         let text = format!("the log tells {} only", covered(usage.coverage));

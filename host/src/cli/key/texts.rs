@@ -35,15 +35,15 @@ fn reason(command: &KeyCommand) -> Option<&str> {
         | KeyCommand::Resume(args)
         | KeyCommand::Mask(args)
         | KeyCommand::Unmask(args)
-        | KeyCommand::EndGrace(args)
-        | KeyCommand::Review(args) => args.reason.as_deref(),
+        | KeyCommand::EndGrace(args) => args.reason.as_deref(),
+        KeyCommand::Review(args) => args.reason.as_deref(),
+        KeyCommand::Import(args) => args.reason.as_deref(),
         KeyCommand::Shorten(args) => args.reason.as_deref(),
         KeyCommand::Scopes(args) => args.reason.as_deref(),
         KeyCommand::Networks(args) => args.reason.as_deref(),
         KeyCommand::Revoke(args) => Some(&args.reason),
         KeyCommand::Confirm(args) => args.reason.as_deref(),
-        KeyCommand::Import { .. }
-        | KeyCommand::Export
+        KeyCommand::Export
         | KeyCommand::List(_)
         | KeyCommand::Show(_)
         | KeyCommand::History(_)

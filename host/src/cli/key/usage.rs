@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::output::{FAINT, NOTE, clip};
 use super::super::{Failure, Status, print};
 use super::read::find;
-use super::{OneKey, before, duration_ms};
+use super::{OneKey, duration_ms};
 use crate::audit::usage::{KeyUsage, Source, Tally, key_usage};
 use crate::clock;
 use crate::config::Config;
@@ -53,7 +53,7 @@ pub(super) fn run(config: &Config, args: &UsageArgs) -> Result<Status, Failure> 
     let usage = key_usage(
         &reader,
         (id, Some(record.issued_at)),
-        before(now, args.over),
+        now.before_ms(args.over),
     )
     .with_context(context)
     .map_err(Failure::Storage)?;

@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Read as _};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
 
 use super::members::unknown_members;
 use super::{CheckedKey, KeyFile, KeyOptions, KeyProblems};
@@ -20,6 +21,15 @@ pub const KEY_LINE_MAX_BYTES: usize = 256 * 1024;
 pub const KEY_TOML_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The most keys in one file.
 pub const KEY_FILE_KEYS_MAX: usize = 10_000_000;
+/// The longest JSON Lines file, in bytes: ten million keys have some 4 GB.
+pub const KEY_FILE_MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// The most lines of a JSON Lines file, blank ones included.
+pub const KEY_FILE_LINES_MAX: u64 = 2 * KEY_FILE_KEYS_MAX as u64;
+/// How much of a line that is too long is passed over, in bytes. What has no line feed in that is
+/// no file of keys.
+pub const KEY_LINE_SKIPPED_MAX_BYTES: u64 = 256 * 1024 * 1024;
+/// How many problems of one file are counted.
+pub const LINE_PROBLEMS_MAX: u64 = 100_000;
 /// How many problems of one file are listed; the rest is counted.
 pub const LINE_PROBLEMS_LISTED_MAX: usize = 100;
 
@@ -85,6 +95,18 @@ pub enum LineError {
     /// Over [`KEY_FILE_KEYS_MAX`] keys; reading ended here.
     #[error("more than {KEY_FILE_KEYS_MAX} keys in one file; split it")]
     TooMany,
+    /// Over [`KEY_FILE_MAX_BYTES`] or [`KEY_FILE_LINES_MAX`]; reading ended here.
+    #[error(
+        "the file has more than {KEY_FILE_MAX_BYTES} bytes or {KEY_FILE_LINES_MAX} lines, and was \
+         read up to here; split it"
+    )]
+    FileTooLong,
+    /// Over [`KEY_LINE_SKIPPED_MAX_BYTES`]; reading ended here.
+    #[error("{KEY_LINE_SKIPPED_MAX_BYTES} bytes without a line feed: no file of keys")]
+    Endless,
+    /// Over [`LINE_PROBLEMS_MAX`]; reading ended here.
+    #[error("more than {LINE_PROBLEMS_MAX} problems; the file was read up to here")]
+    TooManyProblems,
 }
 
 /// Reads JSON Lines, one key a line; blank lines and a byte order mark are skipped. The order of
@@ -93,11 +115,13 @@ pub enum LineError {
 /// # Errors
 /// [`LineProblems`] when any line is not a key, or two have the same id.
 pub fn read_keys(
-    mut reader: impl BufRead,
+    reader: impl BufRead,
     options: KeyOptions,
 ) -> Result<Vec<CheckedKey>, LineProblems> {
     let mut collected = Collected::new(options);
-    let mut line = Vec::new();
+    let mut reader = reader.take(KEY_FILE_MAX_BYTES);
+    // Wiped: people put whole credentials where they do not belong.
+    let mut line = Zeroizing::new(Vec::with_capacity(KEY_LINE_MAX_BYTES + 1));
     for number in 1.. {
         let read = read_line(&mut reader, &mut line);
         if number == 1 && line.starts_with(BYTE_ORDER_MARK) {
@@ -105,6 +129,10 @@ pub fn read_keys(
         }
         match read {
             Ok(Line::End) => break,
+            Ok(Line::Endless) => {
+                collected.problems.end(number, LineError::Endless);
+                break;
+            }
             Ok(Line::TooLong) => {
                 let max_bytes = KEY_LINE_MAX_BYTES;
                 collected
@@ -121,6 +149,10 @@ pub fn read_keys(
             }
         }
         if collected.is_full(number) {
+            break;
+        }
+        if reader.limit() == 0 || number >= KEY_FILE_LINES_MAX {
+            collected.problems.end(number, LineError::FileTooLong);
             break;
         }
     }
@@ -225,11 +257,15 @@ impl Collected {
 
     /// Whether no further key is taken; reports it.
     fn is_full(&mut self, line: u64) -> bool {
-        let full = self.lines.len() > KEY_FILE_KEYS_MAX;
-        if full {
-            self.problems.report(line, LineError::TooMany);
-        }
-        full
+        let error = if self.lines.len() > KEY_FILE_KEYS_MAX {
+            LineError::TooMany
+        } else if self.problems.total >= LINE_PROBLEMS_MAX {
+            LineError::TooManyProblems
+        } else {
+            return false;
+        };
+        self.problems.end(line, error);
+        true
     }
 
     fn finish(self) -> Result<Vec<CheckedKey>, LineProblems> {
@@ -244,11 +280,13 @@ impl Collected {
 /// What [`read_line`] found.
 enum Line {
     End,
+    Endless,
     TooLong,
     Whole,
 }
 
-/// Reads one line into `line`, never more than [`KEY_LINE_MAX_BYTES`] of it; passes over the rest.
+/// Reads one line into `line`, never more than [`KEY_LINE_MAX_BYTES`] of it; passes over the rest,
+/// if that has an end.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> {
     line.clear();
     let max_bytes = KEY_LINE_MAX_BYTES as u64 + 1;
@@ -258,8 +296,13 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<Line> 
     if line.last() == Some(&b'\n') {
         line.pop();
     } else if line.len() > KEY_LINE_MAX_BYTES {
-        reader.skip_until(b'\n')?;
-        return Ok(Line::TooLong);
+        let mut rest = reader.take(KEY_LINE_SKIPPED_MAX_BYTES);
+        rest.skip_until(b'\n')?;
+        return Ok(if rest.limit() == 0 {
+            Line::Endless
+        } else {
+            Line::TooLong
+        });
     }
     Ok(Line::Whole)
 }
@@ -347,6 +390,12 @@ impl LineProblems {
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Why reading ended, which is listed in any case: in place of the last one of a full list.
+    fn end(&mut self, line: u64, error: LineError) {
+        self.listed.truncate(LINE_PROBLEMS_LISTED_MAX - 1);
+        self.report(line, error);
     }
 
     fn report(&mut self, line: u64, error: LineError) {

@@ -54,6 +54,15 @@ pub struct Rotated {
 }
 
 impl SqliteRegistry {
+    /// Lets changes be made, and takes each of them back: what they would come to, without an event
+    /// even of an attempt at a longer life.
+    pub fn rehearse<T>(&mut self, changes: impl FnOnce(&mut Self) -> T) -> T {
+        self.is_rehearsal = true;
+        let came_to = changes(self);
+        self.is_rehearsal = false;
+        came_to
+    }
+
     /// Changes a key.
     ///
     /// # Errors
@@ -227,6 +236,10 @@ impl SqliteRegistry {
             options,
         };
         let made = make(&mut changing);
+        if self.is_rehearsal {
+            transaction.rollback()?;
+            return made;
+        }
         if let Err(SqliteError::Edit { key, error }) = &made
             && matches!(
                 error,

@@ -62,7 +62,7 @@ pub enum SqliteError {
     /// The disk does not read or write.
     #[error(
         "the registry file cannot be read or written ({0}): the disk or its quota is full, or it \
-         fails; nothing was changed"
+         fails; look whether the change was made before you make it again"
     )]
     Io(String),
     /// A row is not a key that keyward wrote.

@@ -55,10 +55,9 @@ impl SqliteRegistry {
                 return Err(SqliteError::OrderOpen { key: id, until });
             }
             let at = change.events.at();
-            let valid_ms = i64::try_from(valid_ms).unwrap_or(i64::MAX);
             let order = RevocationOrder {
                 at,
-                expires_at: Timestamp::from_millis(at.millis().saturating_add(valid_ms)),
+                expires_at: at.after_ms(valid_ms),
                 key: id,
                 reason: reason.to_owned(),
                 requester: requester.to_owned(),

@@ -367,6 +367,13 @@ fn an_import_is_all_or_nothing_and_names_the_keys_that_are_there() {
     let (_folder, path) = folder();
     let mut registry = open(&path);
     registry.import(keys(&[7, 5]), change()).unwrap();
+    // The check beforehand says the same, in the order of the file.
+    let check = |ids: &[u32]| registry.check_import(&keys(ids), change().at);
+    assert!(check(&[9, 1]).is_ok());
+    assert_eq!(
+        check(&[9, 7, 1, 5]).unwrap_err().to_string(),
+        "keys that exist already: `000000000007`, `000000000005`; nothing was imported"
+    );
     let error = registry.import(keys(&[9, 7, 1, 5]), change()).unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -341,3 +341,37 @@ fn many_lines_and_an_endless_one_take_no_memory() {
     let lines: Vec<_> = problems.listed().iter().map(|it| it.line).collect();
     assert_eq!(lines, [1, 2]);
 }
+
+/// A device or a pipe that does not end is left at a bound, and that is said.
+#[test]
+fn what_does_not_end_is_not_read_for_ever() {
+    let last = |reader: &mut dyn io::Read| {
+        let problems = read_keys(BufReader::new(reader), STRICT).unwrap_err();
+        assert!(problems.listed().len() <= LINE_PROBLEMS_LISTED_MAX);
+        let last = problems.listed().last().unwrap();
+        (last.line, last.error.clone(), problems.total())
+    };
+    let zeros = last(&mut io::repeat(0));
+    assert_eq!(zeros, (1, LineError::Endless, 1));
+    let blank = last(&mut io::repeat(b'\n'));
+    assert_eq!(blank, (KEY_FILE_LINES_MAX, LineError::FileTooLong, 1));
+    let bad = last(&mut Repeat(b"x\n"));
+    let expected = (
+        LINE_PROBLEMS_MAX,
+        LineError::TooManyProblems,
+        LINE_PROBLEMS_MAX + 1,
+    );
+    assert_eq!(bad, expected);
+}
+
+/// The same bytes again and again.
+struct Repeat(&'static [u8; 2]);
+
+impl io::Read for Repeat {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let whole = buffer.len() / 2 * 2;
+        let pairs = buffer.chunks_exact_mut(2);
+        pairs.for_each(|pair| pair.copy_from_slice(self.0));
+        Ok(whole)
+    }
+}

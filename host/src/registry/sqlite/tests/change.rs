@@ -5,6 +5,7 @@ use std::thread;
 
 use super::*;
 use crate::key::edit::{Edit, EditError};
+use crate::key::grant::Implications;
 use crate::key::rotation::Rotation;
 
 const DAY_MS: i64 = 86_400_000;
@@ -353,6 +354,28 @@ fn a_refusal_does_not_set_the_clock() {
 }
 
 #[test]
+fn a_rehearsal_leaves_nothing() {
+    let (_folder, mut registry, id) = one_key();
+    let (record, seen) = (registry.get(&id).unwrap(), events(&registry));
+    let longer = Edit::Shorten(Timestamp::from_millis(NOW + 31 * DAY_MS));
+    registry.rehearse(|registry| {
+        let changed = registry.edit(id, &Edit::Suspend, later(1)).unwrap();
+        assert_eq!(changed.record.version, 2);
+        // Each is by itself.
+        registry.edit(id, &Edit::Mask(false), later(1)).unwrap();
+        registry.revoke_in_emergency(id, later(1)).unwrap();
+        // It stands in no history.
+        let refused = registry.edit(id, &longer, later(1)).unwrap_err();
+        assert!(refused.to_string().contains("its expiry is locked"));
+    });
+    assert_eq!(registry.get(&id).unwrap(), record);
+    assert_eq!(events(&registry), seen);
+    registry.edit(id, &longer, later(1)).unwrap_err();
+    registry.edit(id, &Edit::Suspend, later(1)).unwrap();
+    assert_eq!(events(&registry).len(), seen.len() + 2);
+}
+
+#[test]
 fn a_row_that_was_edited_is_not_made_legitimate() {
     let (folder, mut registry, id) = one_key();
     let editor = Connection::open(folder.path().join("keyward.db")).unwrap();
@@ -362,7 +385,11 @@ fn a_row_that_was_edited_is_not_made_legitimate() {
             [],
         )
         .unwrap();
-    for edit in [Edit::Mask(false), Edit::Scopes(vec!["a:b".to_owned()])] {
+    let scopes = Edit::Scopes {
+        grants: vec!["a:b".to_owned()],
+        implications: Implications::default(),
+    };
+    for edit in [Edit::Mask(false), scopes] {
         let error = registry.edit(id, &edit, later(1)).unwrap_err();
         assert!(matches!(error, SqliteError::Edited(_)), "{error}");
     }
@@ -389,7 +416,11 @@ fn a_secret_that_was_put_in_is_noticed_at_the_next_change() {
     put(Digest::of(b"known").as_bytes());
     // It can be cut off, and that makes nothing legitimate.
     registry.edit(id, &Edit::Suspend, later(1)).unwrap();
-    for edit in [Edit::Resume, Edit::Scopes(vec!["a:b".to_owned()])] {
+    let scopes = Edit::Scopes {
+        grants: vec!["a:b".to_owned()],
+        implications: Implications::default(),
+    };
+    for edit in [Edit::Resume, scopes] {
         let error = registry.edit(id, &edit, later(2)).unwrap_err();
         assert!(matches!(error, SqliteError::Edited(_)), "{error}");
     }
