@@ -105,11 +105,11 @@ impl Follower {
                 reason: None,
             };
             match self.registry.edit(id, &Edit::Activate, by) {
-                // Another host was quicker, or the key has ended, or its row was edited: that is
-                // for `registry check` to say, and stops nobody from following.
-                Ok(_)
-                | Err(SqliteError::Edit { .. } | SqliteError::NoKey(_) | SqliteError::Edited(_)) => {
-                }
+                Ok(_) => {}
+                // Another host was quicker, or the key has ended.
+                Err(SqliteError::Edit { .. } | SqliteError::NoKey(_)) => {}
+                // For `registry check` to say; it stops nobody from following.
+                Err(SqliteError::Edited(_)) => {}
                 Err(error) => return Err(error),
             }
         }
