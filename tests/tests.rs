@@ -19,6 +19,7 @@ mod grants;
 mod hostile;
 mod kills;
 mod lifecycle;
+mod misuse;
 mod native;
 mod no_allow;
 mod quickstart;

@@ -31,6 +31,7 @@ use clap_complete::Shell;
 use crate::digest::Digest;
 use crate::log::{LogReader, Pruned};
 use crate::policy::ENGINE;
+use crate::shown::without_credentials;
 
 /// API-key governance decided by sandboxed WebAssembly policies
 #[derive(Parser, Debug)]
@@ -178,7 +179,15 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version come this way too, and are no error.
             let code = if error.use_stderr() { 2 } else { 0 };
-            return match error.print() {
+            let shown = match code {
+                0 => error.print(),
+                // It quotes what was given, which may be a credential in the wrong place.
+                _ => {
+                    let text = without_credentials(&error.render().ansi().to_string());
+                    write!(anstream::stderr().lock(), "{text}")
+                }
+            };
+            return match shown {
                 Ok(()) => ExitCode::from(code),
                 Err(_) => ExitCode::from(3),
             };
@@ -231,13 +240,13 @@ fn print(text: &str) -> Result<Status, Failure> {
 /// Says something on standard error, which cannot control the terminal whatever it quotes. Nobody
 /// is told when that cannot be written.
 fn say(text: impl Display) {
-    let text = output::printable(&text.to_string());
+    let text = output::message(&text.to_string());
     drop(writeln!(anstream::stderr().lock(), "{text}"));
 }
 
 fn complain(error: &anyhow::Error) {
     let style = output::DENY;
-    let text = output::printable(&format!("{error:#}"));
+    let text = output::message(&format!("{error:#}"));
     drop(writeln!(
         anstream::stderr().lock(),
         "{style}error:{style:#} {text}"

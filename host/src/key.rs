@@ -122,7 +122,7 @@ impl FromStr for KeyId {
             .ok()
             .filter(|bytes| bytes.iter().all(u8::is_ascii_alphanumeric))
             .map(Self)
-            .ok_or_else(|| KeyIdError(text.to_owned()))
+            .ok_or_else(|| KeyIdError(crate::shown::shown(text)))
     }
 }
 

@@ -12,10 +12,13 @@ use crate::decision::{Decision, DecisionId, Mode, Permission};
 use crate::key::KeyId;
 use crate::policy::PolicySet;
 use crate::request::AccessRequest;
-use crate::shown::is_misleading;
+use crate::shown::{is_misleading, without_credentials};
 use crate::timestamp::Timestamp;
 
 /// Green.
+/// The longest message to a person, in characters: a hundred problems and more.
+const MESSAGE_MAX_CHARS: usize = 64 * 1024;
+
 pub(super) const ALLOW: Style = AnsiColor::Green.on_default();
 /// Red and bold.
 pub(super) const DENY: Style = AnsiColor::Red.on_default().bold();
@@ -249,6 +252,15 @@ pub(super) fn clip(text: &str, columns: usize) -> String {
     }
     let kept: String = text.chars().take(columns.saturating_sub(1)).collect();
     format!("{kept}…")
+}
+
+/// A message to a person: of what it quotes, no credential is shown, and no more than fits.
+pub(super) fn message(text: &str) -> String {
+    let text = without_credentials(text);
+    match text.char_indices().nth(MESSAGE_MAX_CHARS) {
+        None => printable(&text),
+        Some((end, _)) => printable(text.get(..end).unwrap_or_default()) + "…",
+    }
 }
 
 /// Text that cannot control a terminal: all control characters but the line feed are escaped, and

@@ -115,6 +115,10 @@ fn check(config: &Config, args: &CheckArgs) -> Result<Status, Failure> {
             ));
         }
     }
+    if let Some(missing) = missing_log(config, args, &keeper.registry)? {
+        findings = findings.saturating_add(1);
+        write(missing)?;
+    }
     let (keys, events) = (checked.keys, checked.events);
     write(format!(
         "{keys} keys and {events} key events{told}: {findings} things are wrong"
@@ -137,6 +141,26 @@ fn log_folder(config: &Config, args: &CheckArgs) -> Result<Option<PathBuf>, Fail
         .with_context(|| format!("log folder `{}`", folder.display()))
         .map_err(Failure::Storage)?;
     Ok(has_begun.then(|| folder.clone()))
+}
+
+/// What tells that there was a log which is not there any more.
+fn missing_log(
+    config: &Config,
+    args: &CheckArgs,
+    registry: &SqliteRegistry,
+) -> Result<Option<String>, Failure> {
+    if log_folder(config, args)?.is_some() {
+        return Ok(None);
+    }
+    let known = registry.recorded(&config.log.origin)?;
+    let folder = config.log.path.display();
+    Ok(known.map(|known| {
+        format!(
+            "log `{folder}`: there is none, and the registry knows one `{}` that has its key events \
+             up to {}: the folder was deleted or moved, or the configuration names another",
+            config.log.origin, known.sequence
+        )
+    }))
 }
 
 fn compare_with(

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::{Config, RegistrySource};
 use crate::credential::random::operating_system;
 use crate::governance::import::Imported;
-use crate::governance::preflight::{CHANGE, Checks};
+use crate::governance::preflight::{CHANGE, Checks, EXPIRY, Verdict};
 use crate::governance::principal::Action;
 use crate::key::json::{CheckedKey, KeyFile};
 use crate::key::{Environment, KeyId};
@@ -171,6 +171,13 @@ fn new_key(
     let scopes = new.scopes.iter().map(String::as_str);
     preflight::authority(config, (&[Action::Issue], now), scopes, checks);
     checks.expiry((now, new.expires_at), config.governance.max_lifetime_days);
+    if args.not_before.is_some_and(|start| start >= new.expires_at) {
+        let text = "it may not be used before it ends: no use at all";
+        checks.add(EXPIRY, Verdict::Refused, text);
+    }
+    if args.rotate_by.is_some_and(|due| due <= now) {
+        checks.add(EXPIRY, Verdict::Warning, "it is to be rotated at once");
+    }
     let id: KeyId = "000000000000".parse().map_err(Failure::usage)?;
     let record = new.record(id, now);
     preflight::policies(config, (&record, now), checks);
@@ -185,12 +192,7 @@ fn check_arguments(args: &IssueArgs) -> Result<(), Failure> {
     if let Some((name, _)) = args.labels.iter().find(|(name, _)| !names.insert(name)) {
         return Err(Failure::usage(anyhow!("the label `{name}` is given twice")));
     }
-    match (args.not_before, args.expires_at) {
-        (Some(start), Some(end)) if start >= end => Err(Failure::usage(anyhow!(
-            "--not-before is not before --expires-at: no use at all"
-        ))),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Arguments of `keyward key import`.

@@ -15,6 +15,7 @@ use crate::credential::random::operating_system;
 use crate::decision::{DecisionRecord, Permission};
 use crate::governance::preflight::{CHANGE, Checks, Verdict};
 use crate::governance::principal::Action;
+use crate::key::edit::Edit;
 use crate::key::rotation::{GRACE_MAX_DAYS, Rotation};
 use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
@@ -145,6 +146,8 @@ fn checks(
     let Some((state, predecessor)) = state else {
         return Ok(checks);
     };
+    let is_at_work = is_dry_run && state == State::Pending && used(config, id)?;
+    let state = if is_at_work { State::Active } else { state };
     if let Some(successor) = unused {
         if is_dry_run && used(config, successor)? {
             let text = format!("its successor {successor} is at work already");
@@ -207,8 +210,10 @@ fn rotate_due(
     })?;
     let mut status = Status::Done;
     for id in due {
-        if !matches!(keeper.registry.state(&id, now)?, Some((State::Active, _))) {
-            continue;
+        match keeper.registry.state(&id, now)? {
+            Some((State::Active, _)) => {}
+            Some((State::Pending, _)) if used(config, id)? => {}
+            _ => continue,
         }
         if change.1.dry_run {
             let checks = checks(config, keeper, (id, true), change.0)?;
@@ -249,16 +254,19 @@ fn is_due(record: &KeyRecord, now: Timestamp) -> bool {
     record.rotate_by.unwrap_or_else(default) <= now
 }
 
-/// A successor that the log has seen at work is in use, whoever has noticed: its secret is not to
-/// be replaced.
+/// A key that the log has seen at work is in use, whoever has noticed: it can be rotated, and its
+/// secret is not to be replaced.
 fn activate_if_used(config: &Config, keeper: &mut Keeper<'_>, id: KeyId) -> Result<(), Failure> {
-    let Some(successor) = keeper.registry.unused_successor(&id)? else {
-        return Ok(());
-    };
-    if used(config, successor)? {
-        let edit = crate::key::edit::Edit::Activate;
-        let reason = Some("the log has it at work");
-        keeper.change(reason, |registry, by| registry.edit(successor, &edit, by))?;
+    let state = keeper.registry.state(&id, keeper.now)?;
+    let pending = matches!(state, Some((State::Pending, _))).then_some(id);
+    let successor = keeper.registry.unused_successor(&id)?;
+    for unused in pending.into_iter().chain(successor) {
+        if used(config, unused)? {
+            let reason = Some("the log has it at work");
+            keeper.change(reason, |registry, by| {
+                registry.edit(unused, &Edit::Activate, by)
+            })?;
+        }
     }
     Ok(())
 }

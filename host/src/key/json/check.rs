@@ -13,7 +13,7 @@ use crate::key::{
     Environment, KeyId, KeyRecord, LABEL_MAX_BYTES, LABELS_MAX, Lifecycle, NETWORKS_MAX,
     OWNER_MAX_BYTES, SCOPE_MAX_BYTES, SCOPES_MAX,
 };
-use crate::shown::{is_misleading, shown};
+use crate::shown::{holds_credential, is_misleading, shown};
 use crate::timestamp::{Timestamp, TimestampError};
 
 /// The longest text of a network, in bytes: an IPv6 address that ends in an IPv4 one has 45, and a
@@ -81,6 +81,14 @@ pub enum FieldProblem {
     /// A format character, which would make what is printed read otherwise than it is.
     #[error("contains U+{0:04X}, which is not seen, or changes the order of what is; leave it out")]
     Format(u32),
+    /// It looks like a credential. The text is left out.
+    #[error(
+        "holds what a credential begins with (`kw_live_`, `kw_test_`); it would be kept for ever"
+    )]
+    Credential,
+    /// Nothing but spaces.
+    #[error("holds nothing that is seen; write something, or leave it out")]
+    Blank,
     /// Outside of the grammar of grants.
     #[error(
         "`{0}` is not a grant; write `resource:action`, `resource.*:action`, or `*` for a side"
@@ -119,14 +127,21 @@ pub fn check_text(text: &str, max_bytes: usize) -> Result<(), FieldProblem> {
         return Err(FieldProblem::Empty);
     }
     check_length(text, max_bytes)?;
-    check_characters(text)
+    check_characters(text)?;
+    if text.chars().all(char::is_whitespace) {
+        return Err(FieldProblem::Blank);
+    }
+    Ok(())
 }
 
-/// Checks a label's name and value, which may be empty.
+/// Checks a label's name, and its value, which may be empty.
 ///
 /// # Errors
 /// As [`check_text`].
 pub fn check_label(name: &str, value: &str) -> Result<(), FieldProblem> {
+    if name.is_empty() {
+        return Err(FieldProblem::Empty);
+    }
     for text in [name, value] {
         check_length(text, LABEL_MAX_BYTES)?;
         check_characters(text)?;
@@ -143,6 +158,9 @@ fn check_length(text: &str, max_bytes: usize) -> Result<(), FieldProblem> {
 }
 
 fn check_characters(text: &str) -> Result<(), FieldProblem> {
+    if holds_credential(text) {
+        return Err(FieldProblem::Credential);
+    }
     match text.chars().find(|character| is_misleading(*character)) {
         Some(character) if character.is_control() => Err(FieldProblem::Control(character.into())),
         Some(character) => Err(FieldProblem::Format(character.into())),
