@@ -61,8 +61,8 @@ pub struct Checked {
 
 impl SqliteRegistry {
     /// Checks everything that can be checked of the file alone, as it was at one instant, and hands
-    /// over what is wrong. A database that is damaged, or has another schema, is not looked into any
-    /// further.
+    /// over what is wrong. A database that is damaged, or has another schema, is not looked into
+    /// any further.
     ///
     /// # Errors
     /// That of `each`, or [`SqliteError`] when the file cannot be read.

@@ -23,9 +23,9 @@ const WAL_KEPT_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// `key.record` is the record, in canonical JSON; the columns beside it are for queries, and are
 /// compared with it when a row is read. `key_event.entry` is the event as the log takes it, and
 /// `record` the record that it led to. `key.first_event` is the event that made the key: the keys
-/// of an import are found by it. Emergencies and their reviews are events and nothing else; an order
-/// has its event too, and its `outcome` decides nothing. `recorded` says for each log how far it has the events. Times
-/// are milliseconds since 1970-01-01T00:00:00Z.
+/// of an import are found by it. Emergencies and their reviews are events and nothing else; an
+/// order has its event too, and its `outcome` decides nothing. `recorded` says for each log how far
+/// it has the events. Times are milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// No index for the filters of a list: a scan of a million keys takes 0.2 s without one, and one on
 /// `owner` alone makes an import twice as slow. `WITHOUT ROWID` saves 0.1 % of the file.

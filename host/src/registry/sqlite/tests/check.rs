@@ -208,7 +208,7 @@ const SPOILERS: [(&str, &str); 41] = [
         "registry file: there is no index `key_event_emergency`",
     ),
     (
-        "ALTER TABLE key ADD COLUMN x",
+        "ALTER TABLE key ADD COLUMN x TEXT",
         "registry file: its table `key` is not as keyward makes it",
     ),
     (
@@ -268,6 +268,20 @@ fn whatever_is_changed_in_the_file_is_named() {
         // The end can be cut off; only the log knows.
         assert_eq!(found.is_empty(), expected.is_empty(), "{sql}: {found}");
     }
+}
+
+#[test]
+fn an_emergency_that_was_followed_by_another_unreviewed_is_named() {
+    let (_folder, path, mut registry) = full();
+    let second = "000000000007".parse().unwrap();
+    registry.revoke_in_emergency(second, by("ann", 11)).unwrap();
+    assert_eq!(findings(&registry), "");
+    let editor = Connection::open(path).unwrap();
+    let sql = "DELETE FROM key_event WHERE kind = 'emergency-reviewed'";
+    editor.execute_batch(sql).unwrap();
+    let found = findings(&registry);
+    let expected = "key event 17: nobody had reviewed the emergency before it\n";
+    assert!(found.contains(expected), "{found}");
 }
 
 #[test]

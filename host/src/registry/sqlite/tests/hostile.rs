@@ -448,3 +448,21 @@ fn a_change_whose_event_is_swallowed_is_not_made() {
     let record = registry.get(&key(1)).unwrap().unwrap();
     assert_eq!((record.version, record.lifecycle), (1, Lifecycle::Active));
 }
+
+/// A key may have been resumed behind its order, and reading fails as writing does.
+#[test]
+fn errors_say_nothing_that_may_not_be_so() {
+    let (_folder, mut registry) = edited("");
+    let (order, _) = registry
+        .order_revocation(key(1), 1_000, by("ann", 1))
+        .unwrap();
+    registry
+        .edit(key(1), &Edit::Resume, by("ann", 1_001))
+        .unwrap();
+    let confirmed = registry.confirm_revocation(order.digest(), by("ben", 1_002));
+    let text = confirmed.unwrap_err().to_string();
+    assert!(text.contains("order it again"), "{text}");
+    assert!(!text.contains("suspended"), "{text}");
+    let text = SqliteError::Io("disk".to_owned()).to_string();
+    assert!(text.contains("if this was a change"), "{text}");
+}
