@@ -37,7 +37,6 @@ pub use check::{Checked, Finding, Place};
 pub use error::SqliteError;
 pub use events::{By, CLOCK_BEHIND_MAX_MS, Recorded, StoredEvent};
 pub use migrate::{Migrated, kept_path};
-pub use order::Emergency;
 pub use reserve::RESERVE_BYTES;
 pub use select::{Filter, Listed};
 

@@ -4,6 +4,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::events::{By, Events};
+use super::order::open_order;
 use super::row::{Held, Insert, Origin, held_of};
 use super::{ID_ATTEMPTS_MAX, SqliteError, SqliteRegistry, row};
 use crate::credential::random::Randomness;
@@ -71,7 +72,8 @@ impl SqliteRegistry {
         self.change(by, |change| {
             let held = change.held(id)?;
             if *edit == Edit::Resume
-                && let Some(until) = change.open_order(id)?
+                && change.state(&held).check(Change::Resume).is_ok()
+                && let Some(until) = open_order(change, &held)?
             {
                 return Err(SqliteError::OrderOpen { key: id, until });
             }
@@ -535,17 +537,6 @@ impl<'t> Changing<'t> {
         let last = self.last_event(held.record().id)?;
         let told = last.and_then(|(entry, _)| committed(&entry));
         Ok(told.unwrap_or_else(|| held.key.secret().map(secret_commitment)))
-    }
-
-    /// Until when an order to revoke a key can be confirmed; `None`: there is none.
-    pub(super) fn open_order(&self, id: KeyId) -> Result<Option<Timestamp>, SqliteError> {
-        let sql = "SELECT max(expires_at) FROM revocation_order
-                   WHERE key_id = ?1 AND outcome = 'open' AND expires_at > ?2";
-        let now = self.events.at().millis();
-        let mut statement = self.transaction.prepare_cached(sql)?;
-        let until: Option<i64> =
-            statement.query_row(params![id.as_str(), now], |row| row.get(0))?;
-        Ok(until.map(Timestamp::from_millis))
     }
 
     /// By way of the file form, so that what is written is what could be imported.

@@ -8,6 +8,7 @@
 mod events;
 mod keys;
 mod orders;
+mod schema;
 
 use std::fmt;
 
@@ -60,7 +61,8 @@ pub struct Checked {
 
 impl SqliteRegistry {
     /// Checks everything that can be checked of the file alone, as it was at one instant, and hands
-    /// over what is wrong. A database that is damaged is not looked into any further.
+    /// over what is wrong. A database that is damaged, or has another schema, is not looked into
+    /// any further.
     ///
     /// # Errors
     /// That of `each`, or [`SqliteError`] when the file cannot be read.
@@ -88,13 +90,13 @@ pub(super) fn run<E: From<SqliteError>>(
         checked: Checked::default(),
     };
     check.database()?;
+    check.schema()?;
     if check.checked.findings == 0 {
         check.references()?;
         check.events()?;
         check.keys()?;
         check.lineages()?;
         check.orders()?;
-        check.emergencies()?;
     }
     Ok(check.checked)
 }
@@ -193,7 +195,6 @@ fn place_of(
         "key_event" => return Ok(rowid.map_or(Place::File, Place::Event)),
         "key" => "SELECT id FROM key WHERE rowid = ?1",
         "revocation_order" => "SELECT key_id FROM revocation_order WHERE rowid = ?1",
-        "emergency" => "SELECT key_id FROM emergency WHERE rowid = ?1",
         _ => return Ok(Place::File),
     };
     let id = connection.query_row(sql, [rowid], |row| Ok(text(row.get_ref(0)?)))?;
@@ -216,7 +217,7 @@ fn text(value: ValueRef<'_>) -> String {
 }
 
 /// An event that stands in a row.
-fn event_of(value: ValueRef<'_>) -> Option<(KeyEvent, Digest)> {
+pub(super) fn event_of(value: ValueRef<'_>) -> Option<(KeyEvent, Digest)> {
     let bytes = value.as_blob().ok()?;
     match Entry::decode(bytes) {
         Ok(Entry::KeyEvent(event)) => Some((event, Digest::of(bytes))),

@@ -35,6 +35,17 @@ pub enum SqliteError {
     /// Another program's database.
     #[error("the registry file is another program's database (mark {0}); correct its path")]
     Foreign(i32),
+    /// Something in it acts when it is read or changed.
+    #[error(
+        "the registry file has a {kind} `{name}`, which keyward did not make and which can undo a \
+         change; drop it and run `keyward registry check`, or restore a backup"
+    )]
+    ForeignCode {
+        /// What it is: mostly `trigger` or `view`; escaped and cut.
+        kind: String,
+        /// Its name, escaped and cut.
+        name: String,
+    },
     /// Written by a later keyward.
     #[error("the registry file has schema version {0}, not {SCHEMA_VERSION}; use a newer keyward")]
     Newer(i32),
@@ -62,7 +73,7 @@ pub enum SqliteError {
     /// The disk does not read or write.
     #[error(
         "the registry file cannot be read or written ({0}): the disk or its quota is full, or it \
-         fails; look whether the change was made before you make it again"
+         fails; if this was a change, look whether it was made before you make it again"
     )]
     Io(String),
     /// A row is not a key that keyward wrote.
@@ -152,6 +163,12 @@ pub enum SqliteError {
          restore a backup, or revoke the key"
     )]
     Edited(KeyId),
+    /// The orders of a key are not those that its events tell of.
+    #[error(
+        "the revocation orders of key `{0}` are not those that its events tell of: they were changed \
+         behind keyward's back; restore a backup, or revoke the key in an emergency"
+    )]
+    EditedOrders(KeyId),
     /// There is no open order with this digest.
     #[error(
         "there is no open revocation order {0}; `keyward key orders` shows those that there are"
@@ -161,7 +178,7 @@ pub enum SqliteError {
     #[error("the order is `{0}`'s own; another manager has to confirm it")]
     OwnOrder(String),
     /// It was not confirmed in time.
-    #[error("the order could be confirmed until {0}; the key stays suspended, order it again")]
+    #[error("the order could be confirmed until {0}, and revokes nothing now; order it again")]
     OrderExpired(Timestamp),
     /// An emergency has to be reviewed first.
     #[error(

@@ -155,7 +155,7 @@ impl<'t> Events<'t> {
             "INSERT INTO key_event (sequence, key_id, at, kind, entry, record)
              VALUES (?1, (SELECT id FROM key WHERE id = ?2), ?3, ?4, ?5, ?6)",
         )?;
-        insert.execute(params![
+        let inserted = insert.execute(params![
             number(event.sequence),
             key.as_ref().map(KeyId::as_str),
             event.time.millis(),
@@ -163,6 +163,10 @@ impl<'t> Events<'t> {
             entry,
             record.map(KeyRecord::to_canonical_json),
         ])?;
+        if inserted != 1 {
+            let problem = "it does not take the event of a change";
+            return Err(SqliteError::Corrupt(problem.to_owned()));
+        }
         self.last = Some((event.sequence, Digest::of(&entry)));
         let is_restriction = self.is_restriction.unwrap_or(true) && kind.is_restriction();
         self.is_restriction = Some(is_restriction);

@@ -5,9 +5,11 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 
 use super::SqliteError;
+use crate::shown::shown;
 
 /// The version of [`SCHEMA`], in the file's `user_version`.
 pub(super) const SCHEMA_VERSION: i32 = 2;
@@ -21,8 +23,9 @@ const WAL_KEPT_MAX_BYTES: i64 = 64 * 1024 * 1024;
 /// `key.record` is the record, in canonical JSON; the columns beside it are for queries, and are
 /// compared with it when a row is read. `key_event.entry` is the event as the log takes it, and
 /// `record` the record that it led to. `key.first_event` is the event that made the key: the keys
-/// of an import are found by it. `recorded` says for each log how far it has the events. Times
-/// are milliseconds since 1970-01-01T00:00:00Z.
+/// of an import are found by it. Emergencies and their reviews are events and nothing else; an
+/// order has its event too, and its `outcome` decides nothing. `recorded` says for each log how far
+/// it has the events. Times are milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// No index for the filters of a list: a scan of a million keys takes 0.2 s without one, and one on
 /// `owner` alone makes an import twice as slow. `WITHOUT ROWID` saves 0.1 % of the file.
@@ -50,6 +53,8 @@ CREATE TABLE key_event (
     record TEXT
 ) STRICT;
 CREATE INDEX key_event_key ON key_event (key_id, sequence) WHERE key_id IS NOT NULL;
+CREATE INDEX key_event_emergency ON key_event (sequence)
+    WHERE kind IN ('revoked-in-emergency', 'emergency-reviewed');
 CREATE TABLE recorded (
     origin TEXT NOT NULL PRIMARY KEY,
     sequence INTEGER NOT NULL CHECK (sequence >= 1),
@@ -66,14 +71,6 @@ CREATE TABLE revocation_order (
     outcome TEXT NOT NULL CHECK (outcome IN ('open', 'confirmed', 'replaced'))
 ) STRICT;
 CREATE INDEX revocation_order_key ON revocation_order (key_id);
-CREATE TABLE emergency (
-    sequence INTEGER NOT NULL PRIMARY KEY REFERENCES key_event (sequence),
-    key_id TEXT NOT NULL REFERENCES key (id),
-    manager TEXT NOT NULL,
-    manager_user TEXT,
-    reviewer TEXT,
-    reviewer_user TEXT
-) STRICT;
 ";
 
 /// What a file is.
@@ -90,7 +87,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, SqliteError> {
     let mut connection = connect(path)?;
     match kind_of(&connection)? {
         Kind::Empty => create_schema(&mut connection)?,
-        Kind::Registry => {}
+        Kind::Registry => refuse_code(&connection)?,
         Kind::Version1 => return Err(SqliteError::Older),
     }
     set_up(&connection)?;
@@ -104,6 +101,7 @@ pub(super) fn open_existing(path: &Path) -> Result<Connection, SqliteError> {
         Kind::Empty => Err(SqliteError::Empty),
         Kind::Version1 => Err(SqliteError::Older),
         Kind::Registry => {
+            refuse_code(&connection)?;
             set_up(&connection)?;
             Ok(connection)
         }
@@ -168,6 +166,23 @@ pub(super) fn kind_of(connection: &Connection) -> Result<Kind, SqliteError> {
             "there is no schema version {unknown}"
         ))),
         _ => Err(SqliteError::Foreign(application_id)),
+    }
+}
+
+/// Refuses a file with a trigger, a view or anything else but tables and indexes: a change would
+/// come to something else than it says. SQLite goes by an entry's SQL, and not by its type.
+pub(super) fn refuse_code(connection: &Connection) -> Result<(), SqliteError> {
+    let sql = "SELECT type, name FROM sqlite_schema
+               WHERE type NOT IN ('table', 'index')
+                   OR (sql NOT LIKE 'CREATE TABLE %' AND sql NOT LIKE 'CREATE INDEX %'
+                       AND sql NOT LIKE 'CREATE UNIQUE INDEX %')";
+    let text = |value: ValueRef<'_>| shown(value.as_str().unwrap_or_default());
+    let code = connection.query_row(sql, [], |row| {
+        Ok((text(row.get_ref(0)?), text(row.get_ref(1)?)))
+    });
+    match code.optional()? {
+        None => Ok(()),
+        Some((kind, name)) => Err(SqliteError::ForeignCode { kind, name }),
     }
 }
 

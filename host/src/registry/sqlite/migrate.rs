@@ -60,7 +60,7 @@ impl super::SqliteRegistry {
         match file::kind_of(&connection)? {
             Kind::Empty => return Err(SqliteError::Empty),
             Kind::Registry => return Ok(None),
-            Kind::Version1 => {}
+            Kind::Version1 => file::refuse_code(&connection)?,
         }
         file::set_up(&connection)?;
         // The old table is dropped while rows of the new ones name theirs.

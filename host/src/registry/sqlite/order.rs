@@ -1,10 +1,14 @@
 //! Revocation: ordered by one, confirmed by another, or done by one manager alone in an emergency,
 //! which another one has to review before the next.
 
+use std::sync::Arc;
+
 use rusqlite::{OptionalExtension as _, params};
 
 use super::change::{Changed, Changing};
+use super::check::event_of;
 use super::events::By;
+use super::row::Held;
 use super::{SqliteError, SqliteRegistry};
 use crate::digest::Digest;
 use crate::key::KeyId;
@@ -14,17 +18,19 @@ use crate::key::order::RevocationOrder;
 use crate::key::state::{Change, State};
 use crate::timestamp::Timestamp;
 
+/// The newest event of an emergency or of a review. The words are those of the index on them.
+pub(super) const SELECT_EMERGENCY: &str = "
+    SELECT entry FROM key_event WHERE kind IN ('revoked-in-emergency', 'emergency-reviewed')
+    ORDER BY sequence DESC LIMIT 1";
+
 /// An emergency that nobody has reviewed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Emergency {
-    /// The number of its event.
-    pub sequence: u64,
+struct Emergency {
     /// The key that was revoked.
-    pub key: KeyId,
+    key: KeyId,
     /// Who did it.
-    pub manager: String,
+    manager: Arc<str>,
     /// As which user of the operating system; `None`: not known.
-    pub user: Option<String>,
+    user: Option<Arc<str>>,
 }
 
 impl SqliteRegistry {
@@ -51,7 +57,7 @@ impl SqliteRegistry {
                 key: id,
                 error: error.into(),
             })?;
-            if let Some(until) = change.open_order(id)? {
+            if let Some(until) = open_order(change, &held)? {
                 return Err(SqliteError::OrderOpen { key: id, until });
             }
             let at = change.events.at();
@@ -126,30 +132,19 @@ impl SqliteRegistry {
     /// [`SqliteError`], among others [`SqliteError::Unreviewed`] while an earlier emergency has not
     /// been reviewed; nothing was then changed.
     pub fn revoke_in_emergency(&mut self, id: KeyId, by: By<'_>) -> Result<Changed, SqliteError> {
-        let (Some(manager), Some(_)) = (by.actor, by.reason) else {
+        let (Some(_), Some(_)) = (by.actor, by.reason) else {
             return Err(SqliteError::NoReason);
         };
         self.change(by, |change| {
             if let Some(open) = unreviewed(change)? {
                 return Err(SqliteError::Unreviewed {
                     key: open.key,
-                    manager: open.manager,
+                    manager: open.manager.to_string(),
                 });
             }
             let held = change.held(id)?;
             let told = (KeyEventKind::RevokedInEmergency, None);
-            let changed = change.edit(&held, &Edit::Revoke, Some(told))?;
-            change.transaction().execute(
-                "INSERT INTO emergency (sequence, key_id, manager, manager_user)
-                 VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    i64::try_from(changed.event.sequence).unwrap_or(i64::MAX),
-                    id.as_str(),
-                    manager,
-                    by.user,
-                ],
-            )?;
-            Ok(changed)
+            change.edit(&held, &Edit::Revoke, Some(told))
         })
     }
 
@@ -159,23 +154,15 @@ impl SqliteRegistry {
     /// # Errors
     /// [`SqliteError`]; nothing was then changed.
     pub fn review_emergency(&mut self, id: KeyId, by: By<'_>) -> Result<KeyEvent, SqliteError> {
-        let (Some(reviewer), Some(_)) = (by.actor, by.reason) else {
+        let (Some(_), Some(_)) = (by.actor, by.reason) else {
             return Err(SqliteError::NoReason);
         };
         self.change(by, |change| {
             let open = unreviewed(change)?.filter(|open| open.key == id);
             let open = open.ok_or(SqliteError::NoEmergency(id))?;
             if !by.is_another((&open.manager, open.user.as_deref())) {
-                return Err(SqliteError::OwnEmergency(open.manager));
+                return Err(SqliteError::OwnEmergency(open.manager.to_string()));
             }
-            change.transaction().execute(
-                "UPDATE emergency SET reviewer = ?2, reviewer_user = ?3 WHERE sequence = ?1",
-                params![
-                    i64::try_from(open.sequence).unwrap_or(i64::MAX),
-                    reviewer,
-                    by.user
-                ],
-            )?;
             let subject = Subject::Nothing { id: Some(id) };
             let kind = KeyEventKind::EmergencyReviewed;
             change.events.append(kind, subject, (None, None))
@@ -188,8 +175,9 @@ impl SqliteRegistry {
     /// [`SqliteError`] when the file cannot be read.
     pub fn open_orders(&self, now: Timestamp) -> Result<Vec<RevocationOrder>, SqliteError> {
         let mut statement = self.connection.prepare(
-            "SELECT key_id, requester, reason, at, expires_at, requester_user
-             FROM revocation_order WHERE outcome = 'open' AND expires_at > ?1 ORDER BY at",
+            "SELECT key_id, requester, reason, at, revocation_order.expires_at, requester_user
+             FROM revocation_order JOIN key ON key.id = key_id
+             WHERE lifecycle <> 'revoked' AND revocation_order.expires_at > ?1 ORDER BY at",
         )?;
         let orders = statement.query_map([now.millis()], |row| Ok(order_of(row)))?;
         orders.map(|order| order?).collect()
@@ -208,8 +196,7 @@ fn write_order(
     change.transaction().execute(
         "INSERT INTO revocation_order (digest, key_id, requester, requester_user, reason, at,
              expires_at, outcome)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open')
-         ON CONFLICT (digest) DO UPDATE SET outcome = 'open'",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'open')",
         params![
             digest.as_bytes().as_slice(),
             order.key.as_str(),
@@ -223,22 +210,73 @@ fn write_order(
     Ok(())
 }
 
-/// An open order; what is stored under a digest has to have it.
+/// Until when an order to revoke a key can be confirmed; `None`: there is none. That is what its
+/// orders and the key say, and not what is noted as an order's outcome.
+pub(super) fn open_order(
+    change: &Changing<'_>,
+    held: &Held,
+) -> Result<Option<Timestamp>, SqliteError> {
+    if change.state(held) == State::Revoked {
+        return Ok(None);
+    }
+    let orders = orders(change, held.record().id)?;
+    let until = orders.iter().map(|order| order.expires_at).max();
+    Ok(until.filter(|until| *until > change.events.at()))
+}
+
+/// An order of a key that is not revoked.
 fn read_order(change: &Changing<'_>, digest: &Digest) -> Result<RevocationOrder, SqliteError> {
-    let mut statement = change.transaction().prepare(
-        "SELECT key_id, requester, reason, at, expires_at, requester_user
-         FROM revocation_order WHERE digest = ?1 AND outcome = 'open'",
-    )?;
-    let order = statement
-        .query_row([digest.as_bytes().as_slice()], |row| Ok(order_of(row)))
+    let sql = "SELECT key_id FROM revocation_order WHERE digest = ?1";
+    let mut statement = change.transaction().prepare_cached(sql)?;
+    let key = statement
+        .query_row([digest.as_bytes().as_slice()], |row| {
+            row.get::<_, String>(0)
+        })
         .optional()?;
-    let order = order.ok_or(SqliteError::NoOrder(*digest))??;
-    if order.digest() == *digest {
-        Ok(order)
+    let none = || SqliteError::NoOrder(*digest);
+    let key = key_id(&key.ok_or_else(none)?)?;
+    if change.state(&change.held(key)?) == State::Revoked {
+        return Err(none());
+    }
+    let orders = orders(change, key)?;
+    let order = orders.into_iter().find(|order| order.digest() == *digest);
+    order.ok_or_else(none)
+}
+
+/// The orders of a key: exactly those that its events tell of.
+fn orders(change: &Changing<'_>, key: KeyId) -> Result<Vec<RevocationOrder>, SqliteError> {
+    let mut statement = change.transaction().prepare_cached(
+        "SELECT key_id, requester, reason, at, expires_at, requester_user, digest
+         FROM revocation_order WHERE key_id = ?1",
+    )?;
+    let mut rows = statement.query([key.as_str()])?;
+    let (mut orders, mut digests) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.next()? {
+        let order = order_of(row)?;
+        let digest = order.digest();
+        if row.get_ref(6)?.as_blob() != Ok(digest.as_bytes().as_slice()) {
+            return Err(SqliteError::EditedOrders(key));
+        }
+        orders.push(order);
+        digests.push(digest);
+    }
+    let sql = "SELECT entry FROM key_event WHERE key_id = ?1";
+    let mut statement = change.transaction().prepare_cached(sql)?;
+    let mut rows = statement.query([key.as_str()])?;
+    let mut told = Vec::new();
+    while let Some(row) = rows.next()? {
+        let event = event_of(row.get_ref(0)?);
+        let (event, _) = event.ok_or(SqliteError::EditedOrders(key))?;
+        if event.kind == KeyEventKind::RevocationOrdered {
+            told.extend(event.order);
+        }
+    }
+    digests.sort_unstable();
+    told.sort_unstable();
+    if digests == told {
+        Ok(orders)
     } else {
-        Err(SqliteError::Corrupt(format!(
-            "the revocation order {digest} has another digest"
-        )))
+        Err(SqliteError::EditedOrders(key))
     }
 }
 
@@ -253,26 +291,29 @@ fn order_of(row: &rusqlite::Row<'_>) -> Result<RevocationOrder, SqliteError> {
     })
 }
 
-/// The emergency that has to be reviewed.
+/// The emergency that has to be reviewed. There is at most one, so that the newest event tells.
 fn unreviewed(change: &Changing<'_>) -> Result<Option<Emergency>, SqliteError> {
-    let sql = "SELECT sequence, key_id, manager, manager_user FROM emergency
-               WHERE reviewer IS NULL ORDER BY sequence LIMIT 1";
-    let open = change
-        .transaction()
-        .query_row(sql, [], |row| {
-            let key: String = row.get(1)?;
-            Ok((row.get::<_, i64>(0)?, key, row.get(2)?, row.get(3)?))
-        })
-        .optional()?;
-    let emergency = |(sequence, key, manager, user): (i64, String, String, Option<String>)| {
-        Ok(Emergency {
-            sequence: sequence.unsigned_abs(),
-            key: key_id(&key)?,
-            manager,
-            user,
-        })
+    let mut statement = change.transaction().prepare_cached(SELECT_EMERGENCY)?;
+    let last = statement.query_row([], |row| Ok(event_of(row.get_ref(0)?)));
+    let Some(last) = last.optional()? else {
+        return Ok(None);
     };
-    open.map(emergency).transpose()
+    match last {
+        Some((event, _)) if event.kind == KeyEventKind::EmergencyReviewed => Ok(None),
+        Some((
+            KeyEvent {
+                kind: KeyEventKind::RevokedInEmergency,
+                subject: Subject::Key { id: key, .. },
+                actor: Some(manager),
+                user,
+                ..
+            },
+            _,
+        )) => Ok(Some(Emergency { key, manager, user })),
+        _ => Err(SqliteError::Corrupt(
+            "an event is not the emergency or the review that its row says".to_owned(),
+        )),
+    }
 }
 
 fn key_id(text: &str) -> Result<KeyId, SqliteError> {

@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::key::event::{KeyEvent, KeyEventKind, Subject};
 use crate::key::{KeyId, KeyRecord};
 use crate::registry::sqlite::SqliteError;
-use crate::registry::sqlite::events::number;
+use crate::registry::sqlite::events::{By, number};
 
 /// Every event; an entry that is too long to be keyward's is not read.
 const SELECT_EVENTS: &str = "
@@ -23,6 +23,7 @@ impl<E: From<SqliteError>> Check<'_, E> {
         let mut statement = prepare(connection, SELECT_EVENTS)?;
         let mut rows = statement.query([]).map_err(SqliteError::from)?;
         let mut last: (i64, Option<Digest>) = (0, None);
+        let mut emergency = None;
         while let Some(row) = rows.next().map_err(SqliteError::from)? {
             self.checked.events = self.checked.events.saturating_add(1);
             let sequence: i64 = row.get(0).map_err(SqliteError::from)?;
@@ -51,6 +52,9 @@ impl<E: From<SqliteError>> Check<'_, E> {
             if let Some(problem) = self.missing(&event)? {
                 self.report(place(), problem)?;
             }
+            if let Some(problem) = emergency_problem(&mut emergency, event) {
+                self.report(place(), problem)?;
+            }
         }
         Ok(())
     }
@@ -75,14 +79,9 @@ impl<E: From<SqliteError>> Check<'_, E> {
                 statement.exists(params![digest, subject.as_str()])?
             }
             (KeyEventKind::RevocationOrdered | KeyEventKind::Revoked, None) => false,
-            (KeyEventKind::RevokedInEmergency, _) => {
-                let sql = "SELECT 1 FROM emergency WHERE sequence = ?1 AND key_id = ?2";
-                let mut statement = self.connection.prepare_cached(sql)?;
-                statement.exists(params![number(event.sequence), subject.as_str()])?
-            }
             _ => true,
         };
-        Ok((!is_there).then_some("the order or the emergency that it tells of is not there"))
+        Ok((!is_there).then_some("the order that it tells of is not there, or not so"))
     }
 
     /// The kind of the event with a number.
@@ -91,6 +90,37 @@ impl<E: From<SqliteError>> Check<'_, E> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let kind = statement.query_row([sequence], |row| row.get(0));
         Ok(kind.optional()?)
+    }
+}
+
+/// What is wrong with an emergency or a review behind the emergency that is open: only one is, and
+/// somebody else reviews it.
+fn emergency_problem(open: &mut Option<KeyEvent>, event: KeyEvent) -> Option<&'static str> {
+    match event.kind {
+        KeyEventKind::RevokedInEmergency => {
+            let earlier = open.replace(event);
+            earlier.map(|_| "nobody had reviewed the emergency before it")
+        }
+        KeyEventKind::EmergencyReviewed => {
+            let reviewer = By {
+                at: event.time,
+                actor: event.actor.as_deref(),
+                user: event.user.as_deref(),
+                reason: None,
+            };
+            let is_so = open.take().is_some_and(|open| {
+                let manager = open.actor.as_deref().unwrap_or_default();
+                let is_key = match (&open.subject, &event.subject) {
+                    (Subject::Key { id, .. }, Subject::Nothing { id: reviewed }) => {
+                        Some(*id) == *reviewed
+                    }
+                    _ => false,
+                };
+                is_key && reviewer.is_another((manager, open.user.as_deref()))
+            });
+            (!is_so).then_some("it reviews no emergency, or one of the reviewer's own")
+        }
+        _ => None,
     }
 }
 

@@ -256,7 +256,7 @@ fn an_order_that_was_changed_afterwards_confirms_nothing() {
         .execute("UPDATE revocation_order SET requester = 'mallory'", [])
         .unwrap();
     let confirmed = registry.confirm_revocation(order.digest(), by("amira"));
-    assert!(matches!(confirmed, Err(SqliteError::Corrupt(_))));
+    assert!(matches!(confirmed, Err(SqliteError::EditedOrders(key)) if key == id));
 }
 
 /// While it can be confirmed, it is neither undone nor displaced.

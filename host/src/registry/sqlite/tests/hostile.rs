@@ -1,6 +1,7 @@
 //! Tests of files that are not, or no longer, as keyward wrote them.
 
 use super::*;
+use crate::key::edit::Edit;
 
 /// A registry with three keys, after somebody ran SQL on it.
 fn edited(sql: &str) -> (TempDir, SqliteRegistry) {
@@ -269,4 +270,199 @@ fn an_event_that_cannot_be_written_undoes_its_change() {
     );
     assert!(registry.import(keys(&[4, 5, 6]), change()).is_err());
     assert_eq!((ids(&registry).len(), events(&registry).len()), (3, 1));
+}
+
+fn by(actor: &'static str, ms: i64) -> By<'static> {
+    By {
+        at: Timestamp::from_millis(NOW + ms),
+        actor: Some(actor),
+        user: Some(actor),
+        reason: Some("a test"),
+    }
+}
+
+fn key(number: u32) -> KeyId {
+    format!("{number:012}").parse().unwrap()
+}
+
+fn run(registry: &SqliteRegistry, sql: &str) {
+    let path = registry.connection.path().unwrap();
+    let editor = Connection::open(path).unwrap();
+    editor
+        .execute_batch(&format!("PRAGMA foreign_keys = 0; {sql}"))
+        .unwrap();
+}
+
+#[test]
+fn an_outcome_that_was_edited_lifts_no_order() {
+    for outcome in ["open", "replaced", "confirmed"] {
+        let (_folder, mut registry) = edited("");
+        let (order, _) = registry
+            .order_revocation(key(1), 1_000, by("ann", 1))
+            .unwrap();
+        let sql = format!("UPDATE revocation_order SET outcome = '{outcome}'");
+        run(&registry, &sql);
+        let resumed = registry.edit(key(1), &Edit::Resume, by("ann", 2));
+        assert!(matches!(resumed, Err(SqliteError::OrderOpen { .. })));
+        let again = registry.order_revocation(key(1), 1_000, by("ann", 2));
+        assert!(matches!(again, Err(SqliteError::OrderOpen { .. })));
+        let now = by("ann", 2).at;
+        assert_eq!(
+            registry.open_orders(now).unwrap(),
+            std::slice::from_ref(&order)
+        );
+        let confirmed = registry.confirm_revocation(order.digest(), by("ben", 3));
+        assert_eq!(confirmed.unwrap().record.lifecycle, Lifecycle::Revoked);
+        // Once confirmed it stays so.
+        run(&registry, "UPDATE revocation_order SET outcome = 'open'");
+        let again = registry.confirm_revocation(order.digest(), by("ben", 4));
+        assert!(matches!(again, Err(SqliteError::NoOrder(_))));
+    }
+}
+
+#[test]
+fn orders_that_are_not_those_of_the_events_are_noticed() {
+    let edits = [
+        "DELETE FROM revocation_order WHERE at = (SELECT max(at) FROM revocation_order)",
+        "DELETE FROM revocation_order WHERE at = (SELECT min(at) FROM revocation_order)",
+        "UPDATE revocation_order SET expires_at = 0",
+        "UPDATE revocation_order SET requester = 'ben', requester_user = 'ben'",
+        "UPDATE revocation_order SET digest = randomblob(32)",
+        "UPDATE revocation_order SET key_id = '000000000002'
+             WHERE at = (SELECT min(at) FROM revocation_order)",
+        "UPDATE key_event SET entry = x'00' WHERE kind = 'revocation-ordered'",
+    ];
+    for sql in edits {
+        let (_folder, mut registry) = edited("");
+        registry
+            .order_revocation(key(1), 1_000, by("ann", 1))
+            .unwrap();
+        let ordered = registry.order_revocation(key(1), 1_000, by("ann", 2_000));
+        let (order, _) = ordered.unwrap();
+        run(&registry, sql);
+        let edited = |error: SqliteError| matches!(error, SqliteError::EditedOrders(_));
+        let resumed = registry.edit(key(1), &Edit::Resume, by("ann", 2_001));
+        assert!(edited(resumed.unwrap_err()), "{sql}");
+        let again = registry.order_revocation(key(1), 1_000, by("ann", 2_001));
+        assert!(edited(again.unwrap_err()), "{sql}");
+        let confirmed = registry.confirm_revocation(order.digest(), by("ben", 2_001));
+        let error = confirmed.unwrap_err();
+        let is_gone = matches!(error, SqliteError::NoOrder(_));
+        assert!(is_gone || edited(error), "{sql}");
+        // What takes away needs no order.
+        registry
+            .revoke_in_emergency(key(1), by("ann", 2_002))
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_key_that_was_revoked_has_no_order_to_confirm() {
+    let (_folder, mut registry) = edited("");
+    let (order, _) = registry
+        .order_revocation(key(1), 1_000, by("ann", 1))
+        .unwrap();
+    registry.revoke_in_emergency(key(1), by("ann", 2)).unwrap();
+    assert_eq!(registry.open_orders(by("ann", 3).at).unwrap(), []);
+    let resumed = registry.edit(key(1), &Edit::Resume, by("ann", 3));
+    let error = resumed.unwrap_err();
+    assert!(matches!(error, SqliteError::Edit { .. }), "{error}");
+    let confirmed = registry.confirm_revocation(order.digest(), by("ben", 3));
+    assert!(matches!(confirmed, Err(SqliteError::NoOrder(_))));
+    let nothing = |finding| panic!("{finding}");
+    registry
+        .check::<SqliteError>(by("ann", 3).at, nothing)
+        .unwrap();
+}
+
+/// There is one place to look, which is checked event by event.
+#[test]
+fn an_emergency_is_its_event_and_nothing_else() {
+    let (_folder, mut registry) = edited("");
+    registry.revoke_in_emergency(key(1), by("ann", 1)).unwrap();
+    let plan = format!("EXPLAIN QUERY PLAN {}", order::SELECT_EMERGENCY);
+    let plan: String = registry
+        .connection
+        .query_row(&plan, [], |row| row.get("detail"))
+        .unwrap();
+    assert!(plan.contains("key_event_emergency"), "{plan}");
+    // A column that says otherwise is noticed, as far as it is read.
+    run(
+        &registry,
+        "UPDATE key_event SET kind = 'emergency-reviewed' WHERE kind = 'imported'",
+    );
+    let error = registry
+        .revoke_in_emergency(key(2), by("ann", 2))
+        .unwrap_err();
+    assert!(matches!(error, SqliteError::Unreviewed { .. }), "{error}");
+    run(
+        &registry,
+        "UPDATE key_event SET entry = (SELECT entry FROM key_event WHERE sequence = 1)
+         WHERE kind = 'revoked-in-emergency'",
+    );
+    for error in [
+        registry
+            .revoke_in_emergency(key(2), by("ann", 2))
+            .unwrap_err(),
+        registry.review_emergency(key(1), by("ben", 2)).unwrap_err(),
+    ] {
+        assert!(matches!(error, SqliteError::Corrupt(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_file_with_a_trigger_or_a_view_is_not_opened() {
+    let codes = [
+        (
+            "CREATE TRIGGER undo AFTER UPDATE ON key
+             BEGIN DELETE FROM key_event WHERE sequence > 1; END",
+            "a trigger `undo`",
+        ),
+        ("CREATE VIEW extra AS SELECT 1", "a view `extra`"),
+    ];
+    for (sql, expected) in codes {
+        let (folder, registry) = edited(sql);
+        drop(registry);
+        let path = folder.path().join("keyward.db");
+        for open in [
+            SqliteRegistry::open,
+            SqliteRegistry::open_existing,
+            SqliteRegistry::open_to_restrict,
+        ] {
+            let error = open(&path, KeyOptions::default()).unwrap_err();
+            let text = error.to_string();
+            assert!(matches!(error, SqliteError::ForeignCode { .. }), "{text}");
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_change_whose_event_is_swallowed_is_not_made() {
+    let (_folder, mut registry) =
+        edited("CREATE TRIGGER swallow BEFORE INSERT ON key_event BEGIN SELECT RAISE(IGNORE); END");
+    let error = registry
+        .edit(key(1), &Edit::Suspend, by("ann", 1))
+        .unwrap_err();
+    assert!(matches!(error, SqliteError::Corrupt(_)), "{error}");
+    let record = registry.get(&key(1)).unwrap().unwrap();
+    assert_eq!((record.version, record.lifecycle), (1, Lifecycle::Active));
+}
+
+/// A key may have been resumed behind its order, and reading fails as writing does.
+#[test]
+fn errors_say_nothing_that_may_not_be_so() {
+    let (_folder, mut registry) = edited("");
+    let (order, _) = registry
+        .order_revocation(key(1), 1_000, by("ann", 1))
+        .unwrap();
+    registry
+        .edit(key(1), &Edit::Resume, by("ann", 1_001))
+        .unwrap();
+    let confirmed = registry.confirm_revocation(order.digest(), by("ben", 1_002));
+    let text = confirmed.unwrap_err().to_string();
+    assert!(text.contains("order it again"), "{text}");
+    assert!(!text.contains("suspended"), "{text}");
+    let text = SqliteError::Io("disk".to_owned()).to_string();
+    assert!(text.contains("if this was a change"), "{text}");
 }

@@ -192,3 +192,13 @@ fn what_does_not_add_up_is_not_migrated() {
         assert!(matches!(error, SqliteError::Older), "{error}");
     }
 }
+
+#[test]
+fn a_file_with_a_trigger_is_not_migrated() {
+    let (_folder, path) = version_1();
+    let sql = "CREATE TRIGGER undo AFTER INSERT ON key_event BEGIN SELECT 1; END";
+    Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+    let error = migrate(&path).unwrap_err();
+    assert!(matches!(error, SqliteError::ForeignCode { .. }), "{error}");
+    assert!(!kept_path(&path).exists());
+}
