@@ -9,10 +9,12 @@ use keyward::request::AccessRequest;
 
 use crate::util::{text, time};
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 9] = [
     "README.md",
     "host/docs/architecture.md",
     "host/docs/formats.md",
+    "host/docs/gateway.md",
+    "host/docs/gateways.md",
     "host/docs/governance.md",
     "host/docs/log.md",
     "host/docs/policies.md",

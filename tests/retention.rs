@@ -44,6 +44,7 @@ fn aged() -> Folder {
             reason: "key.missing".into(),
             detail: None,
             evaluations: Default::default(),
+            client: None,
         };
         log.append_decision(&record).unwrap();
     }

@@ -64,6 +64,7 @@ impl Published {
                 reason: "key.missing".into(),
                 detail: None,
                 evaluations: Default::default(),
+                client: None,
             };
             log.append_decision(&record).unwrap();
         }

@@ -81,6 +81,7 @@ fn record() -> DecisionRecord {
         reason: "scope.granted".into(),
         detail: None,
         evaluations: Vec::from(evaluated).into(),
+        client: None,
     }
 }
 

@@ -111,14 +111,19 @@ impl Network {
     /// Whether every address of another network is in this one.
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
-        let is_within = match (self.address.0, other.address.0) {
-            (IpAddr::V4(this), IpAddr::V4(other)) => v4_mask(self.prefix_length)
-                .is_some_and(|mask| this.to_bits() == other.to_bits() & mask),
-            (IpAddr::V6(this), IpAddr::V6(other)) => v6_mask(self.prefix_length)
-                .is_some_and(|mask| this.to_bits() == other.to_bits() & mask),
+        self.prefix_length <= other.prefix_length && self.contains(other.address)
+    }
+
+    /// Whether an address is in it. IPv4 and IPv6 never meet.
+    #[must_use]
+    pub fn contains(self, address: Address) -> bool {
+        match (self.address.0, address.0) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => v4_mask(self.prefix_length)
+                .is_some_and(|mask| address.to_bits() & mask == network.to_bits()),
+            (IpAddr::V6(network), IpAddr::V6(address)) => v6_mask(self.prefix_length)
+                .is_some_and(|mask| address.to_bits() & mask == network.to_bits()),
             _ => false,
-        };
-        is_within && self.prefix_length <= other.prefix_length
+        }
     }
 
     /// Whether every address of its family is in it (`/0`).
@@ -286,5 +291,30 @@ mod tests {
             "10.0.0.1".parse::<Network>(),
             Err(E::NoPrefixLength(_))
         ));
+    }
+
+    #[test]
+    fn contains_by_prefix_and_never_across_families() {
+        for (network, address, is_in) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("192.0.2.1/32", "192.0.2.1", true),
+            ("192.0.2.1/32", "192.0.2.0", false),
+            ("0.0.0.0/0", "255.255.255.255", true),
+            ("0.0.0.0/0", "::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "192.0.2.1", false),
+            ("2001:db8::/32", "2001:db8:ffff::", true),
+            ("2001:db8::/32", "2001:db9::", false),
+            ("::1/128", "::1", true),
+        ] {
+            let network: Network = network.parse().unwrap();
+            assert_eq!(
+                network.contains(address.parse().unwrap()),
+                is_in,
+                "{network} {address}"
+            );
+        }
     }
 }

@@ -89,11 +89,18 @@ impl Authorizer {
     /// needs 512 KiB of stack.
     #[must_use]
     pub fn decide(&self, request: &AccessRequest) -> Decision {
+        self.decide_with_key(request).0
+    }
+
+    /// As [`decide`](Self::decide), with the key that it is about; `None`: none, or one that the
+    /// gate refused. The key may have ended since.
+    #[must_use]
+    pub fn decide_with_key(&self, request: &AccessRequest) -> (Decision, Option<Arc<KeyEntry>>) {
         match self.evaluate(request) {
             (record, Err(refusal)) if self.is_flood(&refusal, record.time) => {
-                self.count(record, &refusal)
+                (self.count(record, &refusal), None)
             }
-            (record, entry) => self.record(record, entry.as_deref().ok()),
+            (record, entry) => (self.record(record, entry.as_deref().ok()), entry.ok()),
         }
     }
 
@@ -164,7 +171,10 @@ impl Authorizer {
         request: &AccessRequest,
     ) -> (DecisionRecord, Result<Arc<KeyEntry>, Refusal>) {
         let rules = self.rules.load();
-        let entry = gate(request.presented(), &*self.registry);
+        let entry = match request.problem() {
+            Some(problem) => Err(Refusal::malformed(problem)),
+            None => gate(request.presented(), &*self.registry),
+        };
         let (key, ruling) = match &entry {
             Ok(entry) => (Some(entry.record().id), rules.apply(request, entry)),
             Err(refusal) => {
@@ -183,6 +193,7 @@ impl Authorizer {
             reason: ruling.reason,
             detail: ruling.detail,
             evaluations: ruling.evaluations,
+            client: request.client().cloned(),
         };
         (record, entry)
     }

@@ -18,6 +18,7 @@ mod output;
 mod policy_build;
 mod registry;
 mod replay;
+mod serve;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -61,6 +62,9 @@ enum Command {
     /// Decide access requests from a file, and record every decision
     #[command(after_help = evaluate::EXAMPLES)]
     Evaluate(evaluate::EvaluateArgs),
+    /// Answer gateways over HTTP and gRPC
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
     /// Evaluate every decision of a log again and compare
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayArgs),
@@ -211,6 +215,7 @@ fn run(cli: &Cli) -> Result<Status, Failure> {
     match &cli.command {
         Command::Init(args) => init::run(args),
         Command::Check(args) => check::run(&cli.config, args),
+        Command::Serve(args) => serve::run(&cli.config, args),
         Command::Evaluate(args) => evaluate::run(&cli.config, args),
         Command::Replay(args) => replay::run(&cli.config, args),
         Command::Explain(args) => explain::run(&cli.config, args),

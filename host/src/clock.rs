@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::timestamp::Timestamp;
 
 /// The machine's time, in whole milliseconds.
@@ -16,4 +18,17 @@ pub fn now() -> Timestamp {
         }
     };
     Timestamp::from_millis(millis)
+}
+
+/// Milliseconds since some point in the past, counted also while the machine sleeps and never set
+/// back.
+#[must_use]
+pub fn boot_ms() -> u64 {
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let now = clock_gettime(CLOCK);
+    let millis = u64::try_from(now.tv_sec).unwrap_or(0).saturating_mul(1_000);
+    millis.saturating_add(u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000)
 }

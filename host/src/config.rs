@@ -10,6 +10,7 @@ mod limits;
 pub mod policy;
 pub mod problem;
 mod section;
+pub mod server;
 mod settings;
 pub mod source;
 pub(crate) mod suggest;
@@ -37,6 +38,7 @@ use governance::GovernanceConfig;
 use policy::PolicyConfig;
 use problem::{ConfigError, ConfigErrors, Problems};
 use section::{Bounds, Section, note_type, read_text};
+use server::ServerConfig;
 use source::Source;
 
 /// The longest configuration file, in bytes.
@@ -75,6 +77,8 @@ pub struct Config {
     pub routes: RouteTable,
     /// Every `[[policy]]`, in order: 1 to [`POLICIES_MAX`], at least one in mode `enforce`.
     pub policies: Vec<PolicyConfig>,
+    /// `[server]`; `None`: this configuration serves nobody.
+    pub server: Option<ServerConfig>,
 }
 
 /// `[registry]`: where keys are kept.
@@ -203,6 +207,7 @@ pub struct ConfigParts {
     pub policies: Vec<PolicyConfig>,
     governance: GovernanceConfig,
     principals: Vec<Principal>,
+    server: Option<ServerConfig>,
 }
 
 impl ConfigParts {
@@ -226,6 +231,7 @@ impl ConfigParts {
             policies: self.policies,
             governance: self.governance,
             principals: self.principals,
+            server: self.server,
         })
     }
 
@@ -324,6 +330,8 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
     let governance = governance.map(|section| governance::read(section, &source.file, problems));
     let principals = root.sections("principal", "[[principal]]", problems);
     let principals = governance::read_principals(principals, problems);
+    let server = root.section("server", "[server]", problems);
+    let server = server.map(|section| server::read(section, &source.file, problems));
     root.finish(problems);
     ConfigParts {
         registry,
@@ -334,6 +342,7 @@ fn read_root(root: &DeTable<'_>, source: &Source, problems: &mut Problems) -> Co
         policies,
         governance: governance.unwrap_or_default(),
         principals,
+        server,
     }
 }
 

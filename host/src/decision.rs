@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use crate::client::Client;
 use crate::digest::Digest;
 use crate::key::KeyId;
 use crate::log::{AppendError, Counted, Receipt};
@@ -76,6 +77,9 @@ pub struct DecisionRecord {
     pub detail: Option<Arc<str>>,
     /// One for each policy of the set, in its order; empty when the host's own gate denied.
     pub evaluations: Evaluations,
+    /// Where the request came from, within its limits. `None` for one whose host does not say, such
+    /// as one from a file. It is recorded, and decides nothing.
+    pub client: Option<Arc<Client>>,
 }
 
 /// A decision that the log has taken: recorded, or a denial that it has counted (many requests a

@@ -89,8 +89,11 @@ pub mod registry;
 pub mod request;
 pub mod route;
 pub mod rules;
+#[cfg(feature = "serve")]
+pub mod serve;
 
 pub mod address;
+pub mod client;
 pub mod clock;
 pub mod digest;
 pub mod key;

@@ -6,6 +6,12 @@ pub mod architecture {}
 #[doc = include_str!("../docs/formats.md")]
 pub mod formats {}
 
+#[doc = include_str!("../docs/gateway.md")]
+pub mod gateway {}
+
+#[doc = include_str!("../docs/gateways.md")]
+pub mod gateways {}
+
 #[doc = include_str!("../docs/governance.md")]
 pub mod governance {}
 

@@ -4,6 +4,7 @@
 //! check before any policy runs. Where keys are kept is for `sqlite` and its like; a gateway that
 //! embeds keyward may implement the trait over a store of its own.
 
+pub mod lease;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -16,6 +17,7 @@ use crate::credential::{Credential, Presented};
 use crate::digest::Digest;
 use crate::key::json::CheckedKey;
 use crate::key::{KeyId, KeyRecord, Lifecycle};
+use crate::request::RequestError;
 use watch::KeyWatch;
 
 /// Keys by id. Called once for every request that names a key, from any thread.
@@ -31,6 +33,11 @@ pub trait Registry: std::fmt::Debug + Send + Sync {
     fn watch(&self, _id: &KeyId) -> Option<KeyWatch> {
         None
     }
+
+    /// Whether what it knows is too old to decide on. Called on the hot path.
+    fn is_stale(&self) -> bool {
+        false
+    }
 }
 
 impl<R: Registry> Registry for Arc<R> {
@@ -44,6 +51,10 @@ impl<R: Registry> Registry for Arc<R> {
 
     fn watch(&self, id: &KeyId) -> Option<KeyWatch> {
         R::watch(self, id)
+    }
+
+    fn is_stale(&self) -> bool {
+        R::is_stale(self)
     }
 }
 
@@ -67,6 +78,8 @@ pub struct Refusal {
     pub key: Option<KeyId>,
 }
 
+/// The reason of a denial because the registry is too old.
+pub const STALE: &str = "registry.stale";
 /// The detail of a refusal for an id that no key has.
 const UNKNOWN_ID: &str = "unknown-id";
 
@@ -74,9 +87,18 @@ const UNKNOWN_ID: &str = "unknown-id";
 /// revealed only to whoever presents its secret.
 ///
 /// # Errors
-/// [`Refusal`]: no credential, not exactly one, malformed, unknown, revoked or suspended, the first
-/// of them in this order.
+/// [`Refusal`]: no credential, not exactly one, malformed, a registry that is too old, unknown,
+/// revoked or suspended, the first of them in this order.
 pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEntry>, Refusal> {
+    if let Presented::Credential(credential) = presented
+        && registry.is_stale()
+    {
+        let key = Some(credential.key_id());
+        return Err(Refusal {
+            key,
+            ..Refusal::new(STALE)
+        });
+    }
     let entry = match presented {
         Presented::None => return Err(Refusal::new("key.missing")),
         Presented::Ambiguous => return Err(Refusal::new("key.ambiguous")),
@@ -163,6 +185,15 @@ impl KeyEntry {
 }
 
 impl Refusal {
+    /// A refusal of what is no request.
+    pub(crate) const fn malformed(problem: &'static str) -> Self {
+        Self {
+            reason: RequestError::REASON,
+            detail: Some(problem),
+            key: None,
+        }
+    }
+
     /// A refusal for what was presented, not for a key.
     const fn new(reason: &'static str) -> Self {
         Self {

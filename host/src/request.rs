@@ -16,9 +16,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::address::Address;
+use crate::client::{CHAIN_ENTRY_MAX_BYTES, CHAIN_MAX_ENTRIES, Client};
 use crate::credential::Presented;
 use crate::decision::trace::Answer;
-use crate::route::authority::{HostError, MethodError, is_token_byte, normal_host, normal_method};
+use crate::route::authority::{HostError, MethodError, is_header_name, normal_host, normal_method};
 use crate::route::path::{CanonicalPath, PathRefusal};
 use crate::timestamp::Timestamp;
 
@@ -64,6 +65,9 @@ pub struct RequestParts {
     pub headers: Vec<(String, String)>,
     /// The client's address; `None`: it could not be established.
     pub source: Option<Address>,
+    /// Where it came from, for the log alone; its address is `source`. `None`: nothing is recorded
+    /// of it, as for requests from files.
+    pub client: Option<Arc<Client>>,
     /// Open attributes, for example `geo.country`.
     pub attributes: BTreeMap<String, AttributeValue>,
     /// Stands in for the scope of the route table.
@@ -87,8 +91,12 @@ struct Inner {
     // INVARIANT: names are in lower case, and none is one of `CREDENTIAL_HEADERS`.
     headers: Headers,
     source: Option<Address>,
+    // INVARIANT: within its limits.
+    client: Option<Arc<Client>>,
     attributes: BTreeMap<Arc<str>, AttributeValue>,
     required_scope: Option<Arc<str>>,
+    /// What could not be read of it; everything else is as good as not there.
+    problem: Option<&'static str>,
 }
 
 /// The value of an open attribute. No floats: their bits are not deterministic in wasm.
@@ -117,6 +125,12 @@ pub enum RequestError {
         "more than {ATTRIBUTES_MAX} attributes, or more than {ATTRIBUTES_MAX_BYTES} bytes of them"
     )]
     Attributes,
+    /// Where the request came from is not what `source` says, or is longer than it may be.
+    #[error(
+        "`client` has another address than `source`, or a chain of more than {CHAIN_MAX_ENTRIES} \
+         entries of 1 to {CHAIN_ENTRY_MAX_BYTES} bytes"
+    )]
+    Client,
     /// A header name that is not a token.
     #[error("a header has a name that is none; one is letters, digits and `-`")]
     HeaderName,
@@ -163,6 +177,7 @@ impl RequestParts {
             target: target.into(),
             headers: Vec::new(),
             source: None,
+            client: None,
             attributes: BTreeMap::new(),
             required_scope: None,
         }
@@ -183,6 +198,11 @@ impl AccessRequest {
         if parts.id.as_ref().is_some_and(|id| id.contains("kw_")) {
             return Err(RequestError::IdIsCredential);
         }
+        let is_sound =
+            |client: &Arc<Client>| client.address == parts.source && client.is_within_limits();
+        if !parts.client.as_ref().is_none_or(is_sound) {
+            return Err(RequestError::Client);
+        }
         Ok(Self(Arc::new(Inner {
             id: bounded(parts.id, REQUEST_ID_MAX_BYTES, RequestError::Id)?,
             time: parts.time,
@@ -192,13 +212,43 @@ impl AccessRequest {
             path: CanonicalPath::parse_bytes(&parts.target),
             headers: read_headers(parts.headers)?,
             source: parts.source,
+            client: parts.client,
             attributes: read_attributes(parts.attributes)?,
             required_scope: bounded(
                 parts.required_scope,
                 REQUIRED_SCOPE_MAX_BYTES,
                 RequestError::RequiredScope,
             )?,
+            problem: None,
         })))
+    }
+
+    /// A request that could not be read, so that its denial is recorded like any other
+    /// ([`RequestError::REASON`]). `problem` says what was wrong, and `client` where it came from,
+    /// for the log only; a client that is not within its limits is left out.
+    #[must_use]
+    pub fn malformed(time: Timestamp, problem: &'static str, client: Option<Arc<Client>>) -> Self {
+        let nothing: Arc<str> = "".into();
+        Self(Arc::new(Inner {
+            id: None,
+            time,
+            presented: Presented::None,
+            method: Arc::clone(&nothing),
+            host: nothing,
+            path: CanonicalPath::parse_bytes(b""),
+            headers: Headers::new(),
+            source: None,
+            client: client.filter(|client| client.is_within_limits()),
+            attributes: BTreeMap::new(),
+            required_scope: None,
+            problem: Some(problem),
+        }))
+    }
+
+    /// What could not be read of it; `None`: it is a request.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        self.0.problem
     }
 
     /// The caller's own name for the request.
@@ -250,6 +300,12 @@ impl AccessRequest {
     #[must_use]
     pub fn source(&self) -> Option<Address> {
         self.0.source
+    }
+
+    /// Where it came from, as the log records it; `None`: nobody has said.
+    #[must_use]
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.0.client.as_ref()
     }
 
     /// An open attribute; [`Answer::Absent`] where it has no value.
@@ -340,7 +396,7 @@ fn read_headers(headers: Vec<(String, String)>) -> Result<Headers, RequestError>
         if bytes > HEADERS_MAX_BYTES {
             return Err(RequestError::Headers);
         }
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
+        if !is_header_name(&name) {
             return Err(RequestError::HeaderName);
         }
         let name = name.to_ascii_lowercase();

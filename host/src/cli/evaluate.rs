@@ -84,7 +84,7 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
             .map_err(Failure::Usage)?;
         Box::new(WipedReader::new(file))
     };
-    let authorizer = open::authorizer(&config)?;
+    let (authorizer, keys) = open::authorizer(&config)?;
     let terminal = io::stdout().is_terminal();
     let format = args.format.unwrap_or(if terminal {
         Format::Table
@@ -99,6 +99,14 @@ pub(super) fn run(config: &Path, args: &EvaluateArgs) -> Result<Status, Failure>
     };
     let counts = evaluate(&authorizer, input, &mut shown)?;
     sync(&authorizer)?;
+    if let Some(mut follower) = keys.follower
+        && let Err(error) = authorizer.follow(&mut follower)
+    {
+        let error = anyhow!(error);
+        say(format_args!(
+            "which successors were used for the first time is not noted: {error:#}"
+        ));
+    }
     let switched_off = switched_off(&authorizer);
     let published = authorizer.close();
     if let Some(unwitnessed) = published.unwitnessed {

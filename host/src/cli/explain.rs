@@ -8,8 +8,10 @@ use clap::{Args, ValueHint};
 
 use super::output::{FAINT, NOTE, clip, effect_style};
 use super::{Failure, Status, log_folder, print, pruned_text, say};
+use crate::address::Address;
 use crate::audit::explain::{Explanation, PolicyExplanation, explain};
 use crate::audit::find_decision;
+use crate::client::Client;
 use crate::decision::{DecisionId, DecisionRecord};
 use crate::key::KeyId;
 use crate::log::LogReader;
@@ -99,6 +101,9 @@ fn text(index: u64, record: &DecisionRecord, explanation: &Explanation) -> Strin
     }
     line(format!("  time      {}", record.time));
     line(format!("  key       {}", key(record, explanation)));
+    if let Some(client) = &record.client {
+        line(format!("  client    {}", client_text(client)));
+    }
     if let Some(detail) = &record.detail {
         line(format!("  detail    {}", clip(detail, ANSWER_MAX_CHARS)));
     }
@@ -122,6 +127,19 @@ fn key(record: &DecisionRecord, explanation: &Explanation) -> String {
         clip(&key.owner, 80),
         key.lifecycle.as_str()
     )
+}
+
+/// The address, and what it was read from.
+fn client_text(client: &Client) -> String {
+    let shown = |address: Option<Address>, none: &str| {
+        address.map_or_else(|| none.to_owned(), |address| address.to_string())
+    };
+    let mut text = shown(client.address, "unknown");
+    let _ = write!(text, ", peer {}", shown(client.peer, "without an address"));
+    if !client.chain.is_empty() {
+        let _ = write!(text, ", chain {}", client.chain.join(", "));
+    }
+    clip(&text, ANSWER_MAX_CHARS)
 }
 
 fn policy_text(policy: &PolicyExplanation) -> String {

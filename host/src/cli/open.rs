@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use super::input::Input;
+use super::serve::KeySource;
 use super::{Failure, say};
 use crate::authorizer::Authorizer;
 use crate::clock;
@@ -16,6 +17,7 @@ use crate::config::{Config, LogConfig, RegistryConfig, RegistrySource};
 use crate::credential::random::{Randomness as _, operating_system};
 use crate::decision::id::IdSource;
 use crate::digest::Digest;
+use crate::governance::follow::Follower;
 use crate::governance::recorded::{RecordError, Told, record};
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
@@ -27,6 +29,8 @@ use crate::log::{
 use crate::policy::{
     ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
 };
+use crate::registry::Registry;
+use crate::registry::lease::Lease;
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::SqliteRegistry;
 use crate::request::lines::WipedReader;
@@ -62,8 +66,48 @@ fn cache_folder() -> Option<PathBuf> {
     Some(base.join("keyward"))
 }
 
-/// Everything that a configuration asks for, ready to decide.
-pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
+/// Everything that a configuration asks for, ready to decide what a file asks: each line of it has
+/// its entry. No decision is made on a change that the log does not know, nor on a registry that is
+/// not the one it knows.
+pub(super) fn authorizer(config: &Config) -> Result<(Authorizer, KeySource), Failure> {
+    // What is decided here is decided on the keys that there were when it began.
+    let (authorizer, keys) = host(config, u64::MAX)?;
+    Ok((authorizer.with_unknown_keys_per_second(None), keys))
+}
+
+/// Everything that a configuration asks for, ready to decide what a network asks, on a registry
+/// that is followed.
+pub(super) fn host(config: &Config, staleness_ms: u64) -> Result<(Authorizer, KeySource), Failure> {
+    let (policies, log) = policies_and_log(config)?;
+    let (keys, source) = match &config.registry.source {
+        RegistrySource::Database(path) => {
+            let lease = Lease::new(staleness_ms, clock::boot_ms);
+            let (registry, told) = recorded_registry(config, path, &log)?;
+            warn_of_other_log(config, told);
+            let folder = config.log.path.clone();
+            let follower = Follower::begin(registry, (&log, folder), clock::now, lease)
+                .with_context(|| format!("registry `{}`", path.display()))
+                .map_err(Failure::Storage)?;
+            let keys = follower.keys();
+            let source = KeySource {
+                follower: Some(follower),
+                declared: None,
+            };
+            (keys, source)
+        }
+        RegistrySource::JsonLines(_) | RegistrySource::Toml(_) => {
+            let keys = Arc::new(registry(&config.registry)?);
+            let source = KeySource {
+                follower: None,
+                declared: Some(Arc::clone(&keys)),
+            };
+            (keys, source)
+        }
+    };
+    Ok((assemble(config, Box::new(keys), (policies, log))?, source))
+}
+
+fn policies_and_log(config: &Config) -> Result<(PolicySet, Log), Failure> {
     let engine = engine().map_err(Failure::usage)?;
     let policies = policies(&config.policies, &engine)
         .map_err(|problems| {
@@ -74,22 +118,24 @@ pub(super) fn authorizer(config: &Config) -> Result<Authorizer, Failure> {
         })?
         .with_reuse(config.reuse);
     let log = log(config, policies.digest())?;
-    let registry = recorded_registry(config, &log)?;
+    Ok((policies, log))
+}
+
+fn assemble(
+    config: &Config,
+    registry: Box<dyn Registry>,
+    (policies, log): (PolicySet, Log),
+) -> Result<Authorizer, Failure> {
     let mut random = [0; 10];
     operating_system()
         .fill(&mut random)
         .map_err(Failure::storage)?;
-    Authorizer::new(
-        Box::new(registry),
-        Rules {
-            routes: config.routes.clone(),
-            policies,
-        },
-        (log, IdSource::new(random)),
-    )
-    // Requests come from a file: each line has its entry.
-    .map(|authorizer| authorizer.with_unknown_keys_per_second(None))
-    .map_err(|error| Failure::storage(anyhow!("the log takes nothing: {error}")))
+    let rules = Rules {
+        routes: config.routes.clone(),
+        policies,
+    };
+    Authorizer::new(registry, rules, (log, IdSource::new(random)))
+        .map_err(|error| Failure::storage(anyhow!("the log takes nothing: {error}")))
 }
 
 /// Loads every policy, or says what is wrong with each that does not load.
@@ -177,19 +223,22 @@ fn at(policy: &PolicyConfig, error: &dyn std::fmt::Display) -> String {
     format!("{place}: policy `{}`: {error}", policy.name)
 }
 
-/// The keys of a configuration, in memory. No decision is made on a change that the log does not
-/// know, nor on a registry that is not the one it knows.
-fn recorded_registry(config: &Config, log: &Log) -> Result<MemoryRegistry, Failure> {
-    if let RegistrySource::Database(path) = &config.registry.source {
-        let folder = &config.log.path;
-        let told = SqliteRegistry::open_existing(path, key_options(&config.registry))
-            .map_err(RecordError::from)
-            .and_then(|mut registry| record(&mut registry, (log, folder)))
-            .with_context(|| format!("registry `{}`", path.display()))
-            .map_err(Failure::Storage)?;
-        warn_of_other_log(config, told);
-    }
-    registry(&config.registry)
+/// A registry, and that the log has all of its events. It is opened on a full disk too: a host
+/// that denies everything still takes over what is suspended.
+fn recorded_registry(
+    config: &Config,
+    path: &Path,
+    log: &Log,
+) -> Result<(SqliteRegistry, Told), Failure> {
+    let opened = SqliteRegistry::open_to_restrict(path, key_options(&config.registry));
+    opened
+        .map_err(RecordError::from)
+        .and_then(|mut registry| {
+            let told = record(&mut registry, (log, &config.log.path))?;
+            Ok((registry, told))
+        })
+        .with_context(|| format!("registry `{}`", path.display()))
+        .map_err(Failure::Storage)
 }
 
 /// Says that the log is not the one that the registry knew.

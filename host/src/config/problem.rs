@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::address::AddressError;
 use crate::digest::DigestError;
 use crate::governance::principal::PRINCIPALS_MAX;
 use crate::key::event::ACTOR_MAX_BYTES;
@@ -76,6 +77,21 @@ pub enum ConfigError {
         /// What was probably meant.
         nearest: Option<&'static str>,
     },
+    /// Not the name of a header.
+    #[error("this is not the name of a header; one is letters, digits and `-`")]
+    HeaderName,
+    /// Not a place to listen at.
+    #[error("`listen` holds `ADDRESS:PORT`, for example `127.0.0.1:8180`, or `unix:PATH`")]
+    Listen,
+    /// Not a network.
+    #[error(transparent)]
+    Network(AddressError),
+    /// A service that nobody may call.
+    #[error(
+        "nobody may call this [server]: write `caller_secret`, `allow_loopback = true`, a \
+         `client_ca` under [server.tls], or `unix:PATH` in `listen`"
+    )]
+    NoCaller,
     /// A `sha256` that is none.
     #[error("`sha256` is {0}")]
     Digest(DigestError),

@@ -31,6 +31,11 @@ pub const HOST_REASONS: &[HostReason] = &[
         remedy: "copy the whole key again, without `Bearer`; a single wrong character is noticed",
     },
     HostReason {
+        code: "registry.stale",
+        text: "the host has not heard from its registry for too long to know whether the key is good",
+        remedy: "tell the operator; the registry file cannot be read, or the log not written",
+    },
+    HostReason {
         code: "key.unknown",
         text: "there is no such key, or its secret is wrong",
         remedy: "check that it is the right key, or have a new one issued",
@@ -47,8 +52,9 @@ pub const HOST_REASONS: &[HostReason] = &[
     },
     HostReason {
         code: "request.malformed",
-        text: "the request has no usable path",
-        remedy: "send a path that starts with `/` and has at most 8 KiB",
+        text: "the request has no usable path, or the gateway did not say all of it",
+        remedy: "send a path that starts with `/` and has at most 8 KiB; see to it that the gateway \
+                 sends what its profile needs",
     },
     HostReason {
         code: "request.path-ambiguous",
@@ -82,7 +88,8 @@ pub const HOST_REASONS: &[HostReason] = &[
 #[must_use]
 pub fn is_refusal(code: &str) -> bool {
     let by_itself = code.starts_with("key.") || code.starts_with("request.");
-    (by_itself && host_reason(code).is_some()) || code == "log.record-too-large"
+    (by_itself && host_reason(code).is_some())
+        || matches!(code, "log.record-too-large" | "registry.stale")
 }
 
 /// The host's reason of a code.

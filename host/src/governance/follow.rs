@@ -11,6 +11,7 @@ use crate::key::event::{KeyEvent, Subject};
 use crate::key::json::CheckedKey;
 use crate::key::{KeyId, Lifecycle};
 use crate::log::{Entry, Log};
+use crate::registry::lease::Lease;
 use crate::registry::memory::MemoryRegistry;
 use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
 use crate::timestamp::Timestamp;
@@ -31,10 +32,12 @@ pub struct Follower {
     sequence: u64,
     /// How far the log is; `None` after an error.
     place: Option<LogPlace>,
+    lease: Arc<Lease>,
 }
 
 impl Follower {
-    /// Brings a log up to date with a registry, and loads its keys.
+    /// Brings a log up to date with a registry, and loads its keys. Nothing is decided with them
+    /// once the lease has run out; [`Follower::follow`] renews it.
     ///
     /// # Errors
     /// [`RecordError`], also when the registry is not the one that the log knows.
@@ -42,19 +45,24 @@ impl Follower {
         mut registry: SqliteRegistry,
         (log, log_folder): (&Log, PathBuf),
         clock: fn() -> Timestamp,
+        lease: Lease,
     ) -> Result<Self, RecordError> {
+        let lease = Arc::new(lease);
+        let seen_ms = lease.now_ms();
         let sequence = registry.last_event()?;
         let (mut place, _) = LogPlace::find(&registry, &log_folder)?;
         place.record(&mut registry, log)?;
         // What changed in between is followed again, which does no harm.
-        let memory = Arc::new(registry.load()?);
+        let memory = registry.load()?.with_lease(Arc::clone(&lease));
+        lease.renew(seen_ms);
         Ok(Self {
             registry,
-            memory,
+            memory: Arc::new(memory),
             log_folder,
             clock,
             sequence,
             place: Some(place),
+            lease,
         })
     }
 
@@ -67,6 +75,13 @@ impl Follower {
     /// Takes over what has changed, and returns how many events that were. A suspension or
     /// revocation is in force at once, all else when the log has its event.
     pub(crate) fn follow(&mut self, log: &Log) -> Result<usize, RecordError> {
+        let seen_ms = self.lease.now_ms();
+        let count = self.take_over(log)?;
+        self.lease.renew(seen_ms);
+        Ok(count)
+    }
+
+    fn take_over(&mut self, log: &Log) -> Result<usize, RecordError> {
         self.activate()?;
         let (count, last, changed) = self.changed()?;
         if count == 0 {

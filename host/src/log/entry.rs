@@ -204,7 +204,11 @@ impl Entry {
     /// question has.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        self.encode_in(codes::DECISION_LAYOUT)
+        let layout = match self {
+            Self::Decision(decision) => encode::decision_layout(decision),
+            _ => codes::LAYOUT,
+        };
+        self.encode_in(layout)
     }
 
     /// The entry's bytes, in one of the layouts that decisions have had.

@@ -253,6 +253,7 @@ fn decision() -> DecisionRecord {
         reason: "key.missing".into(),
         detail: None,
         evaluations: crate::decision::verdict::Evaluations::default(),
+        client: None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::lease::Lease;
 use super::watch::{KeyWatch, Watches};
 use super::{KeyEntry, Registry};
 use crate::key::json::CheckedKey;
@@ -29,6 +30,7 @@ pub struct MemoryRegistry {
     /// Those of them that somebody has.
     used: Mutex<BTreeSet<KeyId>>,
     watches: Watches,
+    lease: Option<Arc<Lease>>,
 }
 
 /// What readers see at one instant.
@@ -118,6 +120,13 @@ impl MemoryRegistry {
         told.iter().for_each(|entry| self.watches.tell(entry));
     }
 
+    /// Decides nothing once a lease has run out.
+    #[must_use]
+    pub fn with_lease(mut self, lease: Arc<Lease>) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
     /// The successors that were used for the first time since this was last asked.
     pub fn take_used(&self) -> BTreeSet<KeyId> {
         std::mem::take(&mut self.used.lock())
@@ -160,6 +169,10 @@ impl Registry for MemoryRegistry {
         }
         Some(watch)
     }
+
+    fn is_stale(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.is_over())
+    }
 }
 
 impl MemoryLoader {
@@ -197,6 +210,7 @@ impl MemoryLoader {
             unused: ArcSwap::from_pointee(self.unused),
             used: Mutex::default(),
             watches: Watches::default(),
+            lease: None,
         }
     }
 

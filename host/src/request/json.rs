@@ -303,7 +303,7 @@ fn syntax(error: &serde_json::Error) -> JsonError {
 
 /// A JSON value with members in order, also those that stand twice. It can hold a secret, so it
 /// cannot be printed.
-enum Json {
+pub(crate) enum Json {
     Flag(bool),
     Integer(i64),
     List(Vec<Self>),

@@ -218,6 +218,43 @@ fn attributes_are_bounded() {
 }
 
 #[test]
+fn a_client_is_bounded_and_is_the_source() {
+    let source = "192.0.2.1".parse().ok();
+    let with = |address, entries: usize, bytes: usize| {
+        move |it: &mut RequestParts| {
+            it.source = source;
+            it.client = Some(Arc::new(Client {
+                address,
+                chain: vec!["a".repeat(bytes).into(); entries],
+                ..Client::default()
+            }));
+        }
+    };
+    for over in [
+        with(source, 33, 45),
+        with(source, 32, 46),
+        with(source, 1, 0),
+        with(None, 0, 1),
+        with("192.0.2.2".parse().ok(), 0, 1),
+    ] {
+        assert_eq!(bound(with(source, 32, 45), over), RequestError::Client);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_says_where_it_came_from() {
+    let malformed = |chain| {
+        let client = Client {
+            chain,
+            ..Client::default()
+        };
+        AccessRequest::malformed(parts().time, "a test", Some(Arc::new(client)))
+    };
+    assert!(malformed(Vec::new()).client().is_some());
+    assert!(malformed(vec!["".into()]).client().is_none());
+}
+
+#[test]
 fn an_attribute_answers_with_its_own_type() {
     let address: Address = "192.0.2.1".parse().unwrap();
     let instant = Timestamp::from_millis(5);

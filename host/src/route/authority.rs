@@ -60,6 +60,11 @@ pub fn normal_host(text: &str) -> Result<Arc<str>, HostError> {
     Ok(name.to_ascii_lowercase().into())
 }
 
+/// Whether a text is the name of a header: a token (RFC 9110 §5.1).
+pub(crate) fn is_header_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
 /// Whether a byte may stand in a token (RFC 9110 §5.6.2): a method or the name of a header.
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()

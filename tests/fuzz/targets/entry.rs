@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let encoded = entry.encode();
-    // Today's layout of a decision; the one before has another first byte.
+    // The layouts of today; the first one of a decision has another first byte.
     let is_earlier = bytes.starts_with(&[0x8c, 0x02, 0x01]);
     assert_eq!(encoded == bytes, !is_earlier);
     assert_eq!(Entry::decode(&encoded).as_ref(), Ok(&entry));

@@ -11,6 +11,7 @@ use clap::{Args, ValueHint};
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Status, log_folder};
+use crate::client::Client;
 use crate::decision::DecisionRecord;
 use crate::decision::verdict::{Evaluated, Outcome, Params};
 use crate::governance::certificate::RevocationClaims;
@@ -217,7 +218,13 @@ fn decision_json(decision: &DecisionRecord) -> Value {
         "reason": decision.reason.as_str(),
         "detail": decision.detail,
         "evaluations": evaluations,
+        "client": decision.client.as_deref().map(client_json),
     })
+}
+
+fn client_json(client: &Client) -> Value {
+    let chain: Vec<&str> = client.chain.iter().map(|entry| &**entry).collect();
+    json!({ "address": client.address, "peer": client.peer, "chain": chain })
 }
 
 fn evaluation_json(evaluated: &Evaluated) -> Value {

@@ -2,7 +2,7 @@
 //! watches a key hears of its end.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
@@ -11,11 +11,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::credential::random::operating_system;
+use crate::credential::{Credential, IssuedSecret, Presented};
+use crate::key::Environment;
 use crate::key::json::{KeyOptions, read_keys};
 use crate::key::rotation::Rotation;
 use crate::log::{LogOptions, LogReader};
-use crate::registry::Registry as _;
 use crate::registry::watch::KeyEnd;
+use crate::registry::{Registry as _, STALE, gate};
 
 const NOW: i64 = 1_795_000_000_000;
 const ID: &str = "k7Qp2mXw9LaR";
@@ -62,7 +64,8 @@ impl Host {
             ..LogOptions::default()
         };
         let log = Log::create(&folder, options, now()).unwrap();
-        let follower = Follower::begin(open(), (&log, folder), now).unwrap();
+        let follower =
+            Follower::begin(open(), (&log, folder), now, Lease::new(1_000, || 0)).unwrap();
         let keys = follower.keys();
         let elsewhere = open();
         let host = Self {
@@ -124,6 +127,48 @@ fn a_log_that_takes_nothing_lets_only_ends_through() {
     elsewhere.edit(id(), &Edit::Suspend, by()).unwrap();
     host.follower.follow(&host.log).unwrap_err();
     assert_eq!(host.lifecycle(id()), Some(Lifecycle::Suspended));
+}
+
+static LEASE_NOW_MS: AtomicU64 = AtomicU64::new(1_000);
+
+#[test]
+fn nothing_is_decided_on_a_registry_that_is_not_followed_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let path = dir.path().join("keyward.db");
+        SqliteRegistry::open(&path, KeyOptions::default()).unwrap()
+    };
+    let key = r#"{"id":"k7Qp2mXw9LaR","owner":"b","issued_at":"2026-11-01T00:00:00Z","scopes":[]}"#;
+    let keys = read_keys(key.as_bytes(), KeyOptions::default()).unwrap();
+    open().import(keys, by()).unwrap();
+    let folder = dir.path().join("log");
+    let options = LogOptions {
+        origin: "keyward.example/test".to_owned(),
+        ..LogOptions::default()
+    };
+    let log = Log::create(&folder, options, now()).unwrap();
+    let lease = Lease::new(5_000, || LEASE_NOW_MS.load(Ordering::Relaxed));
+    let mut follower = Follower::begin(open(), (&log, folder.clone()), now, lease).unwrap();
+    let keys = follower.keys();
+    LEASE_NOW_MS.store(5_999, Ordering::Relaxed);
+    assert!(!keys.is_stale());
+    LEASE_NOW_MS.store(6_000, Ordering::Relaxed);
+    assert!(keys.is_stale());
+    let credential = IssuedSecret::generate(Environment::Live, id(), &mut operating_system());
+    let credential = Credential::parse(credential.unwrap().expose()).unwrap();
+    let refusal = gate(&Presented::Credential(credential), &*keys).unwrap_err();
+    assert_eq!((refusal.reason, refusal.key), (STALE, Some(id())));
+    follower.follow(&log).unwrap();
+    assert!(!keys.is_stale());
+    // A change that the log does not take is not followed, however often it is tried.
+    std::fs::rename(&folder, dir.path().join("gone")).unwrap();
+    open().edit(id(), &Edit::Mask(true), by()).unwrap();
+    LEASE_NOW_MS.store(10_999, Ordering::Relaxed);
+    follower.follow(&log).unwrap_err();
+    assert!(!keys.is_stale());
+    LEASE_NOW_MS.store(11_000, Ordering::Relaxed);
+    follower.follow(&log).unwrap_err();
+    assert!(keys.is_stale());
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) const REVOCATION: u64 = 9;
 pub(super) const LAYOUT: u64 = 1;
 /// The layout in which decisions are written: the second item of each.
 pub(super) const DECISION_LAYOUT: u64 = 2;
+/// The layout of decisions that say where the request came from, and are otherwise the same.
+pub(super) const DECISION_LAYOUT_CLIENT: u64 = 3;
 /// The layout of decisions before verdicts were reused. It does not say which were.
 pub(super) const DECISION_LAYOUT_1: u64 = 1;
 

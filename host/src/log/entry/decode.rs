@@ -8,6 +8,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 
 use crate::address::{Address, Network};
+use crate::client::Client;
 use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{
     Evaluated, Evaluation, Evaluations, Fault, Obligation, Outcome, Params, Reason, Signal, Verdict,
@@ -42,6 +43,7 @@ pub(super) fn entry(bytes: &[u8]) -> Result<(Entry, u64), EntryError> {
         (codes::REVOCATION, codes::LAYOUT) => 4,
         (codes::DECISION, codes::DECISION_LAYOUT_1) => 12,
         (codes::DECISION, codes::DECISION_LAYOUT) => 13,
+        (codes::DECISION, codes::DECISION_LAYOUT_CLIENT) => 14,
         (
             codes::BOOT
             | codes::RECOVERY
@@ -251,6 +253,7 @@ impl<'b> Cbor<'b> {
             reason: self.text()?.into(),
             detail: self.or_null(Self::shared_text)?,
             evaluations: Evaluations::default(),
+            client: None,
         };
         let reused = if layout == codes::DECISION_LAYOUT_1 {
             Vec::new()
@@ -267,7 +270,29 @@ impl<'b> Cbor<'b> {
             }
         }
         decision.evaluations = evaluations.into();
+        if layout == codes::DECISION_LAYOUT_CLIENT {
+            decision.client = Some(Arc::new(self.client()?));
+        }
         Ok(decision)
+    }
+
+    fn client(&mut self) -> Result<Client, EntryError> {
+        self.array_of(3, "where a request came from")?;
+        let address = self.or_null(Self::address)?;
+        let peer = self.or_null(Self::address)?;
+        let offset = self.decoder.position();
+        let chain = self.list(Self::shared_text)?;
+        let client = Client {
+            peer,
+            address,
+            chain,
+        };
+        if client.is_within_limits() {
+            Ok(client)
+        } else {
+            let expected = "a chain of at most 32 texts of 1 to 45 bytes";
+            Err(EntryError::Malformed { offset, expected })
+        }
     }
 
     fn evaluation(&mut self) -> Result<Evaluation, EntryError> {

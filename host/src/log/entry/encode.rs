@@ -8,6 +8,7 @@ use minicbor::Encoder;
 use minicbor::encode::Error;
 
 use crate::address::{Address, Network};
+use crate::client::Client;
 use crate::decision::DecisionRecord;
 use crate::decision::trace::{Answer, Question};
 use crate::decision::verdict::{
@@ -24,7 +25,15 @@ use super::{Boot, Coalesced, LogKey, Outage, Recovery, Reload, Retention, Revoca
 /// Appends a decision's entry to a buffer: the bytes of [`super::Entry::encode`] without a copy of
 /// the record and, with a buffer that is used again, without an allocation.
 pub fn encode_decision_into(decision: &DecisionRecord, out: &mut Vec<u8>) {
-    decision_in(codes::DECISION_LAYOUT, decision, out);
+    decision_in(decision_layout(decision), decision, out);
+}
+
+/// The layout in which a decision is written.
+pub(super) const fn decision_layout(decision: &DecisionRecord) -> u64 {
+    match decision.client {
+        Some(_) => codes::DECISION_LAYOUT_CLIENT,
+        None => codes::DECISION_LAYOUT,
+    }
 }
 
 /// A decision in one of the layouts that it has had.
@@ -196,7 +205,10 @@ impl Cbor<'_> {
 
     fn decision(&mut self, layout: u64, decision: &DecisionRecord) -> Written {
         let says_reused = layout != codes::DECISION_LAYOUT_1;
-        self.open(12 + u64::from(says_reused), codes::DECISION, layout)?;
+        let client = decision.client.as_deref();
+        let client = client.filter(|_| layout == codes::DECISION_LAYOUT_CLIENT);
+        let items = 12 + u64::from(says_reused) + u64::from(client.is_some());
+        self.open(items, codes::DECISION, layout)?;
         self.0.bytes(&decision.id.0.to_be_bytes())?;
         self.instant(decision.time)?;
         self.text_or_null(decision.request.as_deref())?;
@@ -209,7 +221,15 @@ impl Cbor<'_> {
         if says_reused {
             self.reused(&decision.evaluations)?;
         }
-        self.evaluations(&decision.evaluations)
+        self.evaluations(&decision.evaluations)?;
+        client.map_or(Ok(()), |client| self.client(client))
+    }
+
+    fn client(&mut self, client: &Client) -> Written {
+        self.0.array(3)?;
+        self.address_or_null(client.address)?;
+        self.address_or_null(client.peer)?;
+        self.texts(&client.chain)
     }
 
     /// Which of some evaluations were reused, by their places.
@@ -345,10 +365,7 @@ impl Cbor<'_> {
             Answer::Text(text) => {
                 self.0.str(text)?;
             }
-            Answer::Texts(texts) => self.list(texts, |cbor, text: &Arc<str>| {
-                cbor.0.str(text)?;
-                Ok(())
-            })?,
+            Answer::Texts(texts) => self.texts(texts)?,
         }
         Ok(())
     }
@@ -367,6 +384,13 @@ impl Cbor<'_> {
             IpAddr::V6(v6) => self.0.bytes(&v6.octets())?,
         };
         Ok(())
+    }
+
+    fn address_or_null(&mut self, address: Option<Address>) -> Written {
+        match address {
+            Some(address) => self.address(address),
+            None => self.0.null().map(|_| ()),
+        }
     }
 
     /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -389,6 +413,10 @@ impl Cbor<'_> {
             None => self.0.null()?,
         };
         Ok(())
+    }
+
+    fn texts(&mut self, texts: &[Arc<str>]) -> Written {
+        self.list(texts, |cbor, text| cbor.0.str(text).map(|_| ()))
     }
 
     fn list<T>(&mut self, items: &[T], one: impl Fn(&mut Self, &T) -> Written) -> Written {

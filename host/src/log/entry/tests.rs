@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::address::{Address, Network};
+use crate::client::Client;
 use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{
     Effect, Evaluated, Evaluation, Evaluations, Fault, FaultKind, Obligation, Outcome, Params,
@@ -20,6 +21,7 @@ use crate::key::event::{KeyEventKind, Subject};
 use crate::key::state::State;
 use crate::key::{KeyId, Lifecycle};
 
+mod client;
 mod golden;
 
 proptest! {
@@ -215,9 +217,15 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
         option::of(text()),
     );
     let digests = (option::of(digest()), digest());
-    let rest = (any::<bool>(), vec(evaluated(), 0..4));
+    let rest = (any::<bool>(), vec(evaluated(), 0..4), option::of(client()));
     (any::<u128>(), instant(), names, digests, rest).prop_map(
-        |(id, time, (request, key, reason, detail), (key_record, policy_set), (allow, rest))| {
+        |(
+            id,
+            time,
+            (request, key, reason, detail),
+            (key_record, policy_set),
+            (allow, rest, client),
+        )| {
             DecisionRecord {
                 id: DecisionId(id),
                 time,
@@ -233,9 +241,25 @@ fn decision() -> impl Strategy<Value = DecisionRecord> {
                 reason: reason.as_ref().into(),
                 detail,
                 evaluations: rest.into(),
+                client: client.map(Arc::new),
             }
         },
     )
+}
+
+fn client() -> impl Strategy<Value = Client> {
+    let entry = prop_oneof![
+        address().prop_map(|address| address.to_string().into()),
+        ".{1,9}".prop_map(Arc::from),
+    ];
+    let chain = vec(entry, 0..4);
+    (option::of(address()), option::of(address()), chain).prop_map(|(peer, address, chain)| {
+        Client {
+            peer,
+            address,
+            chain,
+        }
+    })
 }
 
 fn evaluated() -> impl Strategy<Value = Evaluated> {

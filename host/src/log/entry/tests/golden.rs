@@ -3,7 +3,7 @@
 use super::*;
 
 /// The bytes of a hex text with spaces.
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();
     digits
         .chunks(2)
@@ -12,7 +12,7 @@ fn hex(text: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn check(entry: &Entry, bytes: &str) {
+pub(super) fn check(entry: &Entry, bytes: &str) {
     let written: String = entry
         .encode()
         .iter()
@@ -26,7 +26,8 @@ fn ones() -> Digest {
     Digest::from_bytes([0x11; 32])
 }
 
-const ONES: &str = "5820 1111111111111111111111111111111111111111111111111111111111111111";
+pub(super) const ONES: &str =
+    "5820 1111111111111111111111111111111111111111111111111111111111111111";
 
 #[test]
 fn a_boot_has_these_bytes_for_ever() {
@@ -96,7 +97,7 @@ fn decisions_of_the_first_layout_are_read() {
     }
 }
 
-fn small_decision() -> DecisionRecord {
+pub(super) fn small_decision() -> DecisionRecord {
     DecisionRecord {
         id: DecisionId(7),
         time: Timestamp::from_millis(0),
@@ -108,6 +109,7 @@ fn small_decision() -> DecisionRecord {
         reason: "key.missing".into(),
         detail: None,
         evaluations: Evaluations::default(),
+        client: None,
     }
 }
 

@@ -1,0 +1,319 @@
+//! One request to the service: a check of some profile, or a word about the service itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Either, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use tokio::time::timeout;
+
+use super::answer::{Answer, Answers};
+use super::caller::{CALLER_HEADER, Callers, Channel};
+use super::client::{ForwardingHeader, Trust};
+use super::credential::CredentialHeaders;
+use super::decide::{Decided, Decider, Late};
+use super::metrics::Metrics;
+use super::profile::authzen::{self, Call};
+use super::profile::{Asked, CheckSettings, Head, Malformed, Origin, Profile, client_of};
+use super::rpc;
+use crate::authorizer::Authorizer;
+use crate::client::Client;
+use crate::config::server::ServerConfig;
+use crate::decision::{Decision, Permission};
+use crate::request::{AccessRequest, RequestError};
+use crate::timestamp::Timestamp;
+
+/// The largest body of a check that is read, in bytes; it is not looked at.
+const DRAINED_MAX_BYTES: usize = 64 * 1024;
+/// How long a body may take to come, in seconds.
+const BODY_MAX_SECONDS: u64 = 5;
+
+/// What is sent back.
+pub(super) type Body = Either<Full<Bytes>, tonic::body::Body>;
+
+/// Everything that an answer needs.
+#[derive(Debug)]
+pub(super) struct Checks {
+    callers: Callers,
+    decider: Decider,
+    clock: fn() -> Timestamp,
+    pub(super) settings: CheckSettings,
+    answers: Answers,
+    metrics: Metrics,
+    is_ready: AtomicBool,
+}
+
+impl Checks {
+    pub(super) fn new(
+        config: &ServerConfig,
+        (callers, decider): (Callers, Decider),
+        clock: fn() -> Timestamp,
+    ) -> Self {
+        // The configuration has checked the names.
+        let name = |text: &str| HeaderName::from_bytes(text.as_bytes()).ok();
+        let forwarded = match &*config.forwarded_header {
+            "forwarded" => ForwardingHeader::Forwarded,
+            other => name(other).map_or_else(ForwardingHeader::default, ForwardingHeader::Named),
+        };
+        let credential = CredentialHeaders {
+            bearer: Some(AUTHORIZATION),
+            key: name(&config.credential_header),
+            query: config.credential_query.as_deref().map(str::to_owned),
+        };
+        let answers = Answers {
+            credential: credential.clone(),
+            announce: config.announce_sunset,
+            ..Answers::default()
+        };
+        let settings = CheckSettings {
+            trust: Trust {
+                networks: config.trusted_proxies.clone(),
+                header: forwarded,
+            },
+            credential,
+            private: vec![HeaderName::from_static(CALLER_HEADER)],
+        };
+        Self {
+            callers,
+            decider,
+            clock,
+            settings,
+            answers,
+            metrics: Metrics::default(),
+            is_ready: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) const fn authorizer(&self) -> &Arc<Authorizer> {
+        self.decider.authorizer()
+    }
+
+    pub(super) const fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    pub(super) fn set_ready(&self, is_ready: bool) {
+        self.is_ready.store(is_ready, Ordering::Release);
+    }
+
+    /// Decides what was asked, or denies and records that nothing was. `client`: where a call came
+    /// from that could not be read, as far as that is known.
+    pub(super) async fn check(
+        &self,
+        profile: Profile,
+        asked: Result<Asked, Malformed>,
+        client: Option<Client>,
+    ) -> (Answer, Origin) {
+        let origin = match &asked {
+            Ok(asked) => asked.origin.clone(),
+            Err(_) => Origin::of(profile),
+        };
+        let answer = match self.decide(asked, client).await {
+            Ok((decision, key)) => {
+                let key = key.as_ref().map(|entry| &**entry.record());
+                let answer = self.answers.answer(&decision, key, &origin);
+                self.count(profile, Some(&decision), answer.status);
+                answer
+            }
+            Err(Late) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                self.count(profile, None, status);
+                Answer::refusal(status, "There was no decision in time.")
+            }
+        };
+        (answer, origin)
+    }
+
+    async fn decide(
+        &self,
+        asked: Result<Asked, Malformed>,
+        client: Option<Client>,
+    ) -> Result<Decided, Late> {
+        let now = (self.clock)();
+        let (request, client) = match asked {
+            Ok(asked) => {
+                let client = Arc::clone(&asked.client);
+                let request = asked.into_request(now);
+                (request.map_err(|error| malformed(&error)), Some(client))
+            }
+            Err(problem) => (Err(problem), client.map(Arc::new)),
+        };
+        let request =
+            request.unwrap_or_else(|problem| AccessRequest::malformed(now, problem.0, client));
+        self.decider.decide(request).await
+    }
+
+    fn count(&self, profile: Profile, decision: Option<&Decision>, status: StatusCode) {
+        let effect = match decision.map(Decision::permission) {
+            _ if status == StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            Some(permission) => permission.as_str(),
+            None => Permission::Deny.as_str(),
+        };
+        self.metrics
+            .answered(profile.as_str(), effect, status.as_u16());
+    }
+
+    /// One or several evaluations of AuthZEN.
+    async fn evaluate(&self, profile: Profile, call: Call, id: Option<&str>) -> Answer {
+        match call {
+            Call::One(asked) => match self.evaluation(profile, Ok(*asked)).await {
+                Ok((said, _)) => authzen::one(&said, id),
+                Err(Late) => late(),
+            },
+            Call::Many(all, semantic) => {
+                let mut said = Vec::with_capacity(all.len());
+                for asked in all {
+                    let Ok((one, permission)) = self.evaluation(profile, asked).await else {
+                        return late();
+                    };
+                    said.push(one);
+                    if semantic.ends_after(permission) {
+                        break;
+                    }
+                }
+                authzen::many(&said, id)
+            }
+        }
+    }
+
+    async fn evaluation(
+        &self,
+        profile: Profile,
+        asked: Result<Asked, Malformed>,
+    ) -> Result<(serde_json::Value, Permission), Late> {
+        let problem = asked.as_ref().err().copied();
+        let decided = self.decide(asked, None).await;
+        let status = match &decided {
+            Ok(_) => StatusCode::OK,
+            Err(Late) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let decision = decided.as_ref().ok().map(|(decision, _)| decision);
+        self.count(profile, decision, status);
+        let (decision, key) = decided?;
+        let said = match problem {
+            Some(problem) => authzen::malformed(problem),
+            None => {
+                let key = key.as_ref().map(|entry| &**entry.record());
+                self.answers.evaluation(&decision, key)
+            }
+        };
+        Ok((said, decision.permission()))
+    }
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    checks: &Arc<Checks>,
+    channel: Channel,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    match request.uri().path() {
+        "/healthz" => return plain(StatusCode::OK, "ok\n"),
+        "/readyz" if checks.is_ready.load(Ordering::Acquire) => {
+            return plain(StatusCode::OK, "ready\n");
+        }
+        "/readyz" => return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+        _ => {}
+    }
+    if !checks.callers.admits(channel, request.headers()) {
+        checks.metrics.caller_refused();
+        let answer = Answer::refusal(StatusCode::FORBIDDEN, "This caller may not ask.");
+        return response(answer);
+    }
+    if request.uri().path() == "/metrics" {
+        let mut response = Response::new(Either::Left(Full::from(checks.metrics.text())));
+        let content_type = HeaderValue::from_static(Metrics::CONTENT_TYPE);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        return response;
+    }
+    match Profile::of(request.uri().path()) {
+        None => {
+            let detail = "Nothing is asked here; see the profiles in the manual.";
+            response(Answer::refusal(StatusCode::NOT_FOUND, detail))
+        }
+        Some((Profile::Grpc, _)) => rpc::answer(checks, request).await,
+        Some((profile, _)) => {
+            let (head, body) = request.into_parts();
+            response(over_http(checks, channel, (profile, head), body).await)
+        }
+    }
+}
+
+async fn over_http(
+    checks: &Checks,
+    channel: Channel,
+    (profile, head): (Profile, Parts),
+    body: Incoming,
+) -> Answer {
+    let is_authzen = matches!(profile, Profile::AuthzenOne | Profile::AuthzenMany);
+    let most = if is_authzen {
+        authzen::BODY_MAX_BYTES
+    } else {
+        DRAINED_MAX_BYTES
+    };
+    let limit = Duration::from_secs(BODY_MAX_SECONDS);
+    let body = timeout(limit, Limited::new(body, most).collect()).await;
+    let Ok(Ok(body)) = body else {
+        let detail = "The body is too large, too slow or not whole.";
+        return Answer::refusal(StatusCode::PAYLOAD_TOO_LARGE, detail);
+    };
+    let at = Head {
+        method: &head.method,
+        uri: &head.uri,
+        headers: &head.headers,
+        peer: channel.peer,
+    };
+    if is_authzen {
+        let id = super::profile::request_id(&head.headers);
+        return match authzen::read(profile, at, &body.to_bytes()) {
+            Ok(call) => checks.evaluate(profile, call, id.as_deref()).await,
+            Err(error) => authzen::refusal(error, id.as_deref()),
+        };
+    }
+    let asked = checks.settings.read(at);
+    let asked = asked.unwrap_or(Err(Malformed("the profile does not ask over HTTP")));
+    let client = asked.is_err().then(|| client_of(at, &checks.settings));
+    checks.check(profile, asked, client).await.0
+}
+
+/// What cannot be a request, in the words of the log.
+fn malformed(error: &RequestError) -> Malformed {
+    Malformed(match error {
+        RequestError::Headers | RequestError::HeaderName | RequestError::HeaderValue(_) => {
+            "its headers are more, larger or others than a request may have"
+        }
+        RequestError::Host(_) => "its host is none",
+        RequestError::Method(_) => "its method is none",
+        RequestError::Attributes
+        | RequestError::Client
+        | RequestError::Id
+        | RequestError::IdIsCredential
+        | RequestError::Json(_)
+        | RequestError::RequiredScope => "a part of it is what no request may have",
+    })
+}
+
+fn late() -> Answer {
+    let detail = "There was no decision in time.";
+    Answer::refusal(StatusCode::SERVICE_UNAVAILABLE, detail)
+}
+
+fn response(answer: Answer) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(answer.body)));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,91 @@
+//! Where connections come from: TCP addresses and Unix sockets.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use crate::config::server::Listen;
+
+/// Who may use a Unix socket: its owner and its group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// A place that is listened at.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, SocketFile),
+}
+
+/// A connection that came in.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+/// The file of a Unix socket, removed when it is no longer listened at.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+impl Listener {
+    /// Listens. A socket that nobody listens at any more is replaced.
+    pub(super) async fn bind(place: &Listen) -> io::Result<Self> {
+        match place {
+            Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            Listen::Unix(path) => {
+                remove_stale(path)?;
+                let listener = UnixListener::bind(path)?;
+                let file = SocketFile(path.clone());
+                fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE))?;
+                Ok(Self::Unix(listener, file))
+            }
+        }
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<Incoming> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // An answer goes out at once, not with the next one.
+                stream.set_nodelay(true)?;
+                Ok(Incoming::Tcp(stream, peer))
+            }
+            Self::Unix(listener, _) => Ok(Incoming::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// Where it listens, for a person.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Tcp(listener) => match listener.local_addr() {
+                Ok(address) => address.to_string(),
+                Err(_) => "an address that is gone".to_owned(),
+            },
+            Self::Unix(_, file) => format!("unix:{}", file.0.display()),
+        }
+    }
+}
+
+/// Removes a socket that a process which was killed has left. Anything else stays.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    if !is_socket {
+        return Ok(());
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        _ => Ok(()),
+    }
+}

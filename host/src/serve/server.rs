@@ -1,0 +1,334 @@
+//! The life of a service: it listens, follows what changes, and ends when it is told to, with every
+//! decision that was begun.
+
+use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::caller::{Callers, SECRET_MAX_BYTES, SECRET_MIN_BYTES};
+use super::check::Checks;
+use super::connection::Connections;
+use super::decide::{Decider, THREADS_MAX};
+use super::listen::Listener;
+use super::tls::{self, TlsError};
+use crate::authorizer::Authorizer;
+use crate::config::server::{Listen, ServerConfig};
+use crate::digest::Digest;
+use crate::governance::follow::Follower;
+use crate::log::{Durability, Published};
+use crate::timestamp::Timestamp;
+
+/// How many connections are open at once, at most.
+pub(super) const CONNECTIONS_MAX: usize = 16_384;
+/// How long connections may take to end when the service does, in seconds.
+const SHUTDOWN_MAX_SECONDS: u64 = 10;
+/// How often the registry is asked for what has changed, in ms.
+const FOLLOW_INTERVAL_MS: u64 = 200;
+/// How often the configuration is looked at, in ms.
+const CONFIG_INTERVAL_MS: u64 = 1_000;
+/// How long nothing is accepted when the operating system gives no more connections, in ms.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// What a service is given by whoever starts it.
+pub struct Hooks {
+    /// The time of requests.
+    pub clock: fn() -> Timestamp,
+    /// Whether an answer waits for the disk.
+    pub durability: Durability,
+    /// What follows the registry; `None`: it does not change by itself.
+    pub follower: Option<Follower>,
+    /// What the rules are made from.
+    pub source: Box<dyn RuleSource>,
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks")
+            .field("durability", &self.durability)
+            .field("follower", &self.follower)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an authorizer's rules are made from.
+pub trait RuleSource: Send + Sync {
+    /// Whether it may have changed since this was last asked.
+    fn has_changed(&self) -> bool;
+
+    /// Reads it anew, and makes the authorizer decide by it.
+    ///
+    /// # Errors
+    /// Why it is not taken; what was in force still is.
+    fn reload(&self, authorizer: &Authorizer) -> Result<(), String>;
+}
+
+/// Why a service did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A place cannot be listened at.
+    #[error("cannot listen at {0}")]
+    Listen(String, #[source] io::Error),
+    /// The secret of callers cannot be read.
+    #[error("`{0}` cannot be read")]
+    Secret(PathBuf, #[source] io::Error),
+    /// The secret of callers is none.
+    #[error(
+        "`{0}` has to hold one secret of {SECRET_MIN_BYTES} to {SECRET_MAX_BYTES} visible ASCII \
+         characters, for example from `openssl rand -hex 32`"
+    )]
+    WeakSecret(PathBuf),
+    /// No TLS.
+    #[error("no TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The operating system gives no threads.
+    #[error("the service cannot run")]
+    Runtime(#[source] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT, then ends what was begun and closes the log.
+///
+/// # Errors
+/// [`ServeError`]: it has not begun.
+pub fn run(
+    config: &ServerConfig,
+    authorizer: Authorizer,
+    hooks: Hooks,
+) -> Result<Published, ServeError> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let callers = Callers {
+        secret: config.caller_secret.as_ref().map(read_secret).transpose()?,
+        allow_loopback: config.allow_loopback,
+    };
+    let tls = config.tls.as_ref().map(tls::load).transpose()?;
+    let runtime = Builder::new_multi_thread()
+        // One more than decide where requests are read: see `decide`.
+        .worker_threads(cores.saturating_add(1))
+        .max_blocking_threads(THREADS_MAX.saturating_add(cores))
+        .thread_name("keyward-serve")
+        .enable_all()
+        .build()
+        .map_err(ServeError::Runtime)?;
+    let authorizer = Arc::new(authorizer);
+    let here = match hooks.durability {
+        Durability::Written => cores,
+        Durability::Durable => 0,
+    };
+    let deadline = Duration::from_millis(config.deadline_ms);
+    let decider = Decider::new(Arc::clone(&authorizer), deadline, here);
+    let checks = Arc::new(Checks::new(config, (callers, decider), hooks.clock));
+    let service = Service {
+        connections: Connections::new(Arc::clone(&checks), tls.map(TlsAcceptor::from)),
+        checks,
+    };
+    let ended = runtime.block_on(service.run(&config.listen, hooks));
+    // A thread that hangs in a decision is not waited for.
+    runtime.shutdown_timeout(Duration::from_secs(SHUTDOWN_MAX_SECONDS));
+    ended?;
+    Ok(close(authorizer))
+}
+
+/// Closes the log, or makes it durable where a thread still has it.
+fn close(authorizer: Arc<Authorizer>) -> Published {
+    match Arc::try_unwrap(authorizer) {
+        Ok(authorizer) => authorizer.close(),
+        Err(shared) => {
+            let _late = shared.sync();
+            Published::default()
+        }
+    }
+}
+
+struct Service {
+    connections: Connections,
+    checks: Arc<Checks>,
+}
+
+impl Service {
+    async fn run(self, places: &[Listen], mut hooks: Hooks) -> Result<(), ServeError> {
+        let mut listeners = Vec::new();
+        for place in places {
+            let listener = Listener::bind(place).await;
+            let name = || match place {
+                Listen::Tcp(address) => address.to_string(),
+                Listen::Unix(path) => format!("unix:{}", path.display()),
+            };
+            listeners.push(listener.map_err(|error| ServeError::Listen(name(), error))?);
+        }
+        let mut end = signals(&[SignalKind::terminate(), SignalKind::interrupt()])?;
+        let following = hooks.follower.take().map(|follower| self.follow(follower));
+        let (stop, stopped) = watch::channel(false);
+        let graceful = Arc::new(GracefulShutdown::new());
+        let mut accepting = JoinSet::new();
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        for listener in listeners {
+            tracing::info!(address = listener.name(), "listening");
+            let connections = self.connections.clone();
+            let (checks, places) = (Arc::clone(&self.checks), Arc::clone(&places));
+            let graceful = Arc::clone(&graceful);
+            let mut stopped = stopped.clone();
+            accepting.spawn(async move {
+                let accept = accept(&listener, connections, (checks, places), &graceful);
+                tokio::select! {
+                    () = accept => {}
+                    _ = stopped.changed() => {}
+                }
+            });
+        }
+        let reloading = tokio::spawn(reload(Arc::clone(&self.checks), hooks.source.into()));
+        self.checks.set_ready(true);
+        end.recv().await;
+        tracing::info!("ending");
+        self.checks.set_ready(false);
+        let _nobody = stop.send(true);
+        while accepting.join_next().await.is_some() {}
+        reloading.abort();
+        let limit = Duration::from_secs(SHUTDOWN_MAX_SECONDS);
+        if let Ok(graceful) = Arc::try_unwrap(graceful) {
+            let _forced = tokio::time::timeout(limit, graceful.shutdown()).await;
+        }
+        drop(following);
+        Ok(())
+    }
+
+    /// Follows the registry on a thread of its own, for it reads a disk.
+    fn follow(&self, mut follower: Follower) -> Following {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let authorizer = Arc::clone(self.checks.authorizer());
+        let thread = thread::spawn(move || {
+            let mut is_failing = false;
+            while !stopped.load(Ordering::Acquire) {
+                match authorizer.follow(&mut follower) {
+                    Ok(changes) => {
+                        if changes > 0 {
+                            tracing::info!(changes, "the registry has changed");
+                        }
+                        is_failing = false;
+                    }
+                    // Said once; the lease runs out by itself.
+                    Err(error) if !is_failing => {
+                        is_failing = true;
+                        tracing::error!(%error, "the registry is not followed");
+                    }
+                    Err(_) => {}
+                }
+                thread::sleep(Duration::from_millis(FOLLOW_INTERVAL_MS));
+            }
+        });
+        Following {
+            stop,
+            thread: Some(thread),
+        }
+    }
+}
+
+/// The thread that follows the registry; ended when dropped.
+struct Following {
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+async fn accept(
+    listener: &Listener,
+    connections: Connections,
+    (checks, places): (Arc<Checks>, Arc<Semaphore>),
+    graceful: &GracefulShutdown,
+) {
+    let metrics = checks.metrics();
+    loop {
+        match listener.accept().await {
+            Ok(incoming) => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    metrics.connections_refused.inc();
+                    continue;
+                };
+                metrics.connections.inc();
+                let (connections, checks) = (connections.clone(), Arc::clone(&checks));
+                let watcher = graceful.watcher();
+                tokio::spawn(async move {
+                    connections.serve(incoming, watcher).await;
+                    checks.metrics().connections.dec();
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+            }
+        }
+    }
+}
+
+/// Reloads on SIGHUP, and when the configuration has changed.
+async fn reload(checks: Arc<Checks>, source: Arc<dyn RuleSource>) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    loop {
+        let look = tokio::time::sleep(Duration::from_millis(CONFIG_INTERVAL_MS));
+        let is_asked = tokio::select! {
+            _ = hangup.recv() => true,
+            () = look => false,
+        };
+        let (source, checks) = (Arc::clone(&source), Arc::clone(&checks));
+        let reloaded = tokio::task::spawn_blocking(move || {
+            if !source.has_changed() && !is_asked {
+                return;
+            }
+            let reloaded = source.reload(checks.authorizer());
+            checks.metrics().reloaded(reloaded.is_ok());
+            match reloaded {
+                Ok(()) => tracing::info!("the configuration is in force"),
+                Err(why) => tracing::error!(%why, "the configuration is not taken"),
+            }
+        });
+        let _ended = reloaded.await;
+    }
+}
+
+/// Any of some signals.
+fn signals(kinds: &[SignalKind]) -> Result<tokio::sync::mpsc::Receiver<()>, ServeError> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    for kind in kinds {
+        let mut signal = signal(*kind).map_err(ServeError::Runtime)?;
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            if signal.recv().await.is_some() {
+                let _full = sender.try_send(());
+            }
+        });
+    }
+    Ok(receiver)
+}
+
+fn read_secret(path: &PathBuf) -> Result<Digest, ServeError> {
+    let text = std::fs::read(path).map_err(|error| ServeError::Secret(path.clone(), error))?;
+    let secret = text.trim_ascii();
+    let is_sound = (SECRET_MIN_BYTES..=SECRET_MAX_BYTES).contains(&secret.len())
+        && secret.iter().all(u8::is_ascii_graphic);
+    if is_sound {
+        Ok(Digest::of(secret))
+    } else {
+        Err(ServeError::WeakSecret(path.clone()))
+    }
+}
