@@ -116,8 +116,13 @@ fn check(config: &Config, args: &CheckArgs) -> Result<Status, Failure> {
         }
     }
     if let Some(missing) = missing_log(config, args, &keeper.registry)? {
-        findings = findings.saturating_add(1);
-        write(missing)?;
+        // Without the log's key this may be a copy that is looked at elsewhere.
+        if open::publishing(&config.log)?.is_some() {
+            findings = findings.saturating_add(1);
+            write(missing)?;
+        } else {
+            say(missing);
+        }
     }
     let (keys, events) = (checked.keys, checked.events);
     write(format!(
