@@ -78,8 +78,8 @@ pub struct RequestParts {
 #[derive(Clone)]
 pub struct AccessRequest(Arc<Inner>);
 
-/// The values of each header, in order.
-type Headers = BTreeMap<Arc<str>, Arc<[Arc<str>]>>;
+/// The lines of all headers, by their names; the lines of one name in order.
+type Headers = Vec<(String, String)>;
 
 struct Inner {
     id: Option<Arc<str>>,
@@ -88,7 +88,7 @@ struct Inner {
     method: Arc<str>,
     host: Arc<str>,
     path: Result<CanonicalPath, PathRefusal>,
-    // INVARIANT: names are in lower case, and none is one of `CREDENTIAL_HEADERS`.
+    // INVARIANT: names are in lower case and in order, and none is one of `CREDENTIAL_HEADERS`.
     headers: Headers,
     source: Option<Address>,
     // INVARIANT: within its limits.
@@ -293,7 +293,11 @@ impl AccessRequest {
     /// One of [`CREDENTIAL_HEADERS`] never has a value.
     #[must_use]
     pub fn header(&self, name: &str) -> Arc<[Arc<str>]> {
-        self.0.headers.get(name).cloned().unwrap_or_default()
+        let headers = &self.0.headers;
+        let begin = headers.partition_point(|(it, _)| it.as_str() < name);
+        let lines = headers.iter().skip(begin);
+        let lines = lines.take_while(|(it, _)| it == name);
+        lines.map(|(_, value)| Arc::from(value.as_str())).collect()
     }
 
     /// The client's address; `None`: it could not be established.
@@ -387,32 +391,30 @@ impl AttributeValue {
 
 /// Headers by name in lower case, without those that hold a credential. These count towards the
 /// bounds like any other.
-fn read_headers(headers: Vec<(String, String)>) -> Result<Headers, RequestError> {
-    let mut by_name: BTreeMap<String, Vec<Arc<str>>> = BTreeMap::new();
+fn read_headers(mut headers: Vec<(String, String)>) -> Result<Headers, RequestError> {
     let mut bytes = 0_usize;
-    for (name, value) in headers {
+    for (name, value) in &mut headers {
         // Each value counts as a line of its own, so that many empty ones are bounded too.
         bytes = bytes.saturating_add(name.len()).saturating_add(value.len());
         if bytes > HEADERS_MAX_BYTES {
             return Err(RequestError::Headers);
         }
-        if !is_header_name(&name) {
+        if !is_header_name(name) {
             return Err(RequestError::HeaderName);
         }
-        let name = name.to_ascii_lowercase();
+        name.make_ascii_lowercase();
         if value.chars().any(|it| it.is_control() && it != '\t') {
-            return Err(RequestError::HeaderValue(json::shown(&name)));
-        }
-        by_name.entry(name).or_default().push(value.into());
-        if by_name.len() > HEADERS_MAX {
-            return Err(RequestError::Headers);
+            return Err(RequestError::HeaderValue(json::shown(name)));
         }
     }
-    by_name.retain(|name, _| !CREDENTIAL_HEADERS.contains(&name.as_str()));
-    Ok(by_name
-        .into_iter()
-        .map(|(name, values)| (name.into(), values.into()))
-        .collect())
+    // The lines of one name stay in their order.
+    headers.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let names = headers.chunk_by(|(one, _), (other, _)| one == other);
+    if names.count() > HEADERS_MAX {
+        return Err(RequestError::Headers);
+    }
+    headers.retain(|(name, _)| !CREDENTIAL_HEADERS.contains(&name.as_str()));
+    Ok(headers)
 }
 
 /// Attributes, once their number and size are checked.

@@ -150,9 +150,13 @@ fn word(text: &str) -> String {
     if text == EMPTY {
         return "%2D".to_owned();
     }
+    let is_kept = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    if text.bytes().all(is_kept) {
+        return text.to_owned();
+    }
     let mut word = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_graphic() && byte != b'%' {
+        if is_kept(byte) {
             word.push(byte.into());
         } else {
             // Writing to a text does not fail.
