@@ -124,6 +124,10 @@ const UNKNOWN: &[(&str, &[&str])] = &[
         &["policy", "serve", "authorizer", "config", "cli", "clock"],
     ),
     (
+        "host/src/serve",
+        &["policy", "audit", "cli", "clock", "witness"],
+    ),
+    (
         "host/src/route",
         &[
             "log", "policy", "registry", "serve", "audit", "cli", "clock",
@@ -167,6 +171,11 @@ fn what_stands_in_one_place_stands_there_only() {
         ("stderr()", "host/src/cli"),
         ("wasmtime", "host/src/policy"),
         ("rusqlite", "host/src/registry/sqlite"),
+        // HTTP, gRPC and what runs them.
+        ("hyper::", "host/src/serve"),
+        ("http::", "host/src/serve"),
+        ("tonic::", "host/src/serve"),
+        ("tokio::", "host/src/serve"),
     ];
     for path in files()
         .iter()
