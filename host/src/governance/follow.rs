@@ -37,7 +37,7 @@ pub struct Follower {
 
 impl Follower {
     /// Brings a log up to date with a registry, and loads its keys. Nothing is decided with them
-    /// once the lease has run out; [`Follower::follow`] renews it.
+    /// once the lease has run out; each following renews it.
     ///
     /// # Errors
     /// [`RecordError`], also when the registry is not the one that the log knows.
