@@ -105,6 +105,17 @@ pub struct KeyRecord {
     pub labels: BTreeMap<Arc<str>, Arc<str>>,
 }
 
+impl KeyRecord {
+    /// When it ends by itself: the earlier of its expiry and, once it was replaced, the end of its
+    /// grace period; `None`: never.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let is_replaced = self.lifecycle != Lifecycle::Active;
+        let grace = self.grace_until.filter(|_| is_replaced);
+        [self.expires_at, grace].into_iter().flatten().min()
+    }
+}
+
 impl KeyId {
     /// The characters of the id.
     #[must_use]

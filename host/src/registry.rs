@@ -90,12 +90,14 @@ const UNKNOWN_ID: &str = "unknown-id";
 /// [`Refusal`]: no credential, not exactly one, malformed, a registry that is too old, unknown,
 /// revoked or suspended, the first of them in this order.
 pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEntry>, Refusal> {
-    if let Presented::Credential(credential) = presented
-        && registry.is_stale()
-    {
-        let key = Some(credential.key_id());
+    let named = match presented {
+        Presented::None | Presented::Ambiguous | Presented::Malformed => None,
+        Presented::Credential(credential) => Some(credential.key_id()),
+        Presented::KeyId(text) => text.parse().ok(),
+    };
+    if named.is_some() && registry.is_stale() {
         return Err(Refusal {
-            key,
+            key: named,
             ..Refusal::new(STALE)
         });
     }
@@ -104,11 +106,11 @@ pub fn gate(presented: &Presented, registry: &dyn Registry) -> Result<Arc<KeyEnt
         Presented::Ambiguous => return Err(Refusal::new("key.ambiguous")),
         Presented::Malformed => return Err(Refusal::new("key.malformed")),
         Presented::Credential(credential) => authenticate(credential, registry)?,
-        Presented::KeyId(text) => {
-            let id: Option<KeyId> = text.parse().ok();
-            id.and_then(|id| registry.lookup(&id)).ok_or(Refusal {
+        Presented::KeyId(_) => {
+            let entry = named.and_then(|id| registry.lookup(&id));
+            entry.ok_or(Refusal {
                 // What is not even an id could be anything, a secret too, and is not kept.
-                key: id,
+                key: named,
                 reason: "key.unknown",
                 detail: Some(UNKNOWN_ID),
             })?

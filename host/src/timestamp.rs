@@ -8,6 +8,9 @@ use std::fmt;
 use chrono::{DateTime, Datelike, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+/// A day, in milliseconds; there is no leap second in a [`Timestamp`].
+pub const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+
 /// An instant in milliseconds since 1970-01-01T00:00:00Z. Signed, so that a difference of two
 /// instants that a person can write never wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

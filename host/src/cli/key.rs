@@ -20,7 +20,7 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, Status, open};
 use crate::key::KeyId;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// The commands about keys.
 #[derive(Subcommand, Debug)]
@@ -129,8 +129,6 @@ pub(super) fn run(config: &Path, command: &KeyCommand) -> Result<Status, Failure
         KeyCommand::Review(args) => revoke::review(&config, args),
     }
 }
-
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A time as an argument.
 fn time(text: &str) -> Result<Timestamp, String> {

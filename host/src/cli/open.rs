@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 
 use super::input::Input;
-use super::serve::KeySource;
 use super::{Failure, say};
 use crate::authorizer::Authorizer;
 use crate::clock;
@@ -18,13 +17,13 @@ use crate::credential::random::{Randomness as _, operating_system};
 use crate::decision::id::IdSource;
 use crate::digest::Digest;
 use crate::governance::follow::Follower;
-use crate::governance::recorded::{RecordError, Told, record};
+use crate::governance::recorded::{RecordError, Told};
 use crate::key::json::{
     CheckedKey, KEY_TOML_MAX_BYTES, KeyOptions, LineProblems, read_keys, read_toml,
 };
 use crate::log::{
-    KeyFileError, Log, LogError, LogOptions, NO_POLICY_SET, Publishing, Witnesses, has_begun,
-    read_key_file,
+    KeyFileError, Log, LogError, LogOptions, NO_POLICY_SET, Published, Publishing, Witnesses,
+    has_begun, read_key_file,
 };
 use crate::policy::{
     ENGINE, Engine, EngineError, LoadError, MODULE_MAX_BYTES, Policy, PolicySet, PolicySpec,
@@ -66,6 +65,14 @@ fn cache_folder() -> Option<PathBuf> {
     Some(base.join("keyward"))
 }
 
+/// Where keys come from, for as long as a host runs.
+pub(super) struct KeySource {
+    /// What follows a database.
+    pub(super) follower: Option<Follower>,
+    /// The keys of a file, to be replaced.
+    pub(super) declared: Option<Arc<MemoryRegistry>>,
+}
+
 /// Everything that a configuration asks for, ready to decide what a file asks: each line of it has
 /// its entry. No decision is made on a change that the log does not know, nor on a registry that is
 /// not the one it knows.
@@ -82,12 +89,17 @@ pub(super) fn host(config: &Config, staleness_ms: u64) -> Result<(Authorizer, Ke
     let (keys, source) = match &config.registry.source {
         RegistrySource::Database(path) => {
             let lease = Lease::new(staleness_ms, clock::boot_ms);
-            let (registry, told) = recorded_registry(config, path, &log)?;
-            warn_of_other_log(config, told);
+            // It is opened on a full disk too: a host that denies everything still takes over what
+            // is suspended.
+            let opened = SqliteRegistry::open_to_restrict(path, key_options(&config.registry));
             let folder = config.log.path.clone();
-            let follower = Follower::begin(registry, (&log, folder), clock::now, lease)
+            let begin = |registry| Follower::begin(registry, (&log, folder), clock::now, lease);
+            let (follower, told) = opened
+                .map_err(RecordError::from)
+                .and_then(begin)
                 .with_context(|| format!("registry `{}`", path.display()))
                 .map_err(Failure::Storage)?;
+            warn_of_other_log(config, told);
             let keys = follower.keys();
             let source = KeySource {
                 follower: Some(follower),
@@ -136,6 +148,20 @@ fn assemble(
     };
     Authorizer::new(registry, rules, (log, IdSource::new(random)))
         .map_err(|error| Failure::storage(anyhow!("the log takes nothing: {error}")))
+}
+
+/// How a host that has ended leaves its log.
+pub(super) fn end(published: Published) -> Result<(), Failure> {
+    if let Some(unwitnessed) = published.unwitnessed {
+        say(unwitnessed);
+    }
+    let size = published.size;
+    published.problem.map_or(Ok(()), |problem| {
+        Err(Failure::storage(anyhow!(
+            "the log is signed up to entry {size} only: {problem}; the next host that writes it \
+             signs the rest"
+        )))
+    })
 }
 
 /// Loads every policy, or says what is wrong with each that does not load.
@@ -221,24 +247,6 @@ pub(super) const fn builtin_module(builtin: Builtin) -> &'static [u8] {
 fn at(policy: &PolicyConfig, error: &dyn std::fmt::Display) -> String {
     let place = format!("{}:{}", policy.file().display(), policy.position());
     format!("{place}: policy `{}`: {error}", policy.name)
-}
-
-/// A registry, and that the log has all of its events. It is opened on a full disk too: a host
-/// that denies everything still takes over what is suspended.
-fn recorded_registry(
-    config: &Config,
-    path: &Path,
-    log: &Log,
-) -> Result<(SqliteRegistry, Told), Failure> {
-    let opened = SqliteRegistry::open_to_restrict(path, key_options(&config.registry));
-    opened
-        .map_err(RecordError::from)
-        .and_then(|mut registry| {
-            let told = record(&mut registry, (log, &config.log.path))?;
-            Ok((registry, told))
-        })
-        .with_context(|| format!("registry `{}`", path.display()))
-        .map_err(Failure::Storage)
 }
 
 /// Says that the log is not the one that the registry knew.

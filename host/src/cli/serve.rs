@@ -9,12 +9,11 @@ use clap::{Args, ValueEnum};
 use parking_lot::Mutex;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Failure, Status, open, say};
+use super::{Failure, Status, open};
 use crate::authorizer::Authorizer;
 use crate::clock;
 use crate::config::policy::ModuleSource;
 use crate::config::{Config, RegistrySource};
-use crate::governance::follow::Follower;
 use crate::registry::memory::MemoryRegistry;
 use crate::rules::Rules;
 use crate::serve::{Hooks, RuleSource, run as serve};
@@ -70,17 +69,7 @@ pub(super) fn run(path: &Path, args: &ServeArgs) -> Result<Status, Failure> {
         }),
     };
     let published = serve(server, authorizer, hooks).map_err(Failure::usage)?;
-    if let Some(unwitnessed) = published.unwitnessed {
-        say(unwitnessed);
-    }
-    match published.problem {
-        None => Ok(Status::Done),
-        Some(problem) => Err(Failure::storage(anyhow!(
-            "the log is signed up to entry {} only: {problem}; the next host that writes it signs \
-             the rest",
-            published.size
-        ))),
-    }
+    open::end(published).map(|()| Status::Done)
 }
 
 /// The configuration, read anew when it has changed.
@@ -175,12 +164,4 @@ fn begin_telling(format: LogFormat) {
         LogFormat::Text => told.try_init(),
         LogFormat::Json => told.json().try_init(),
     };
-}
-
-/// Where keys come from, for as long as the service runs.
-pub(super) struct KeySource {
-    /// What follows a database.
-    pub(super) follower: Option<Follower>,
-    /// The keys of a file, to be replaced.
-    pub(super) declared: Option<Arc<MemoryRegistry>>,
 }

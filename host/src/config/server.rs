@@ -1,5 +1,6 @@
 //! `[server]`: where the check service listens, who may call it, and whom it believes.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,6 +69,16 @@ pub struct TlsConfig {
     pub key: PathBuf,
     /// Who signs the certificates of callers, in PEM; `None`: callers show none.
     pub client_ca: Option<PathBuf>,
+}
+
+impl fmt::Display for Listen {
+    /// As a configuration writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 impl Default for ServerConfig {

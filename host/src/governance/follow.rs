@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::recorded::{LogPlace, RecordError};
+use super::recorded::{LogPlace, RecordError, Told};
 use crate::key::edit::Edit;
 use crate::key::event::{KeyEvent, Subject};
 use crate::key::json::CheckedKey;
@@ -37,7 +37,7 @@ pub struct Follower {
 
 impl Follower {
     /// Brings a log up to date with a registry, and loads its keys. Nothing is decided with them
-    /// once the lease has run out; each following renews it.
+    /// once the lease has run out; each following renews it. Returns what the log was told, too.
     ///
     /// # Errors
     /// [`RecordError`], also when the registry is not the one that the log knows.
@@ -46,16 +46,16 @@ impl Follower {
         (log, log_folder): (&Log, PathBuf),
         clock: fn() -> Timestamp,
         lease: Lease,
-    ) -> Result<Self, RecordError> {
+    ) -> Result<(Self, Told), RecordError> {
         let lease = Arc::new(lease);
         let seen_ms = lease.now_ms();
         let sequence = registry.last_event()?;
-        let (mut place, _) = LogPlace::find(&registry, &log_folder)?;
-        place.record(&mut registry, log)?;
+        let (mut place, other_log) = LogPlace::find(&registry, &log_folder)?;
+        let events = place.record(&mut registry, log)?;
         // What changed in between is followed again, which does no harm.
         let memory = registry.load()?.with_lease(Arc::clone(&lease));
         lease.renew(seen_ms);
-        Ok(Self {
+        let follower = Self {
             registry,
             memory: Arc::new(memory),
             log_folder,
@@ -63,7 +63,8 @@ impl Follower {
             sequence,
             place: Some(place),
             lease,
-        })
+        };
+        Ok((follower, Told { events, other_log }))
     }
 
     /// The keys, for an `Authorizer`.

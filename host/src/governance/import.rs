@@ -8,13 +8,10 @@ use super::preflight::{Checks, EXPIRY, SCOPES, Verdict};
 use crate::key::json::CheckedKey;
 use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// How many keys a check names; the rest is counted.
 pub const KEYS_NAMED_MAX: usize = 5;
-
-/// The milliseconds of a day.
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What the keys of an import are, each kind with its keys.
 #[derive(Debug, Default)]

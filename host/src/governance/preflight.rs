@@ -8,7 +8,7 @@ use crate::audit::{Coverage, Shortfall};
 use crate::key::KeyRecord;
 use crate::key::event::Subject;
 use crate::log::Entry;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// Whether whoever asks may.
 pub const AUTHORITY: &str = "authority";
@@ -51,8 +51,6 @@ pub struct Check {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checks(Vec<Check>);
 
-/// The milliseconds of a day.
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// How many source addresses a check names; the rest is counted.
 const SOURCES_SHOWN_MAX: usize = 10;
 

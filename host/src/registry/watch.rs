@@ -124,13 +124,8 @@ impl Watches {
             Lifecycle::Suspended => Some(KeyEnd::Suspended),
             Lifecycle::Active | Lifecycle::Deprecated => None,
         };
-        let ends_at = record
-            .grace_until
-            .into_iter()
-            .chain(record.expires_at)
-            .min();
         for watch in self.of(&record.id) {
-            watch.tell(end, ends_at);
+            watch.tell(end, record.ends_at());
         }
     }
 

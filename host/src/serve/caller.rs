@@ -23,6 +23,16 @@ pub(super) struct Channel {
     pub(super) has_certificate: bool,
 }
 
+impl Channel {
+    /// A caller at an address, or at a Unix socket, who has shown no certificate.
+    pub(super) const fn new(peer: Option<Address>) -> Self {
+        Self {
+            peer,
+            has_certificate: false,
+        }
+    }
+}
+
 /// Who may call.
 #[derive(Clone, Debug)]
 pub(super) struct Callers {

@@ -120,9 +120,8 @@ impl Checks {
                 answer
             }
             Err(Late) => {
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                self.count(profile, None, status);
-                Answer::refusal(status, "There was no decision in time.")
+                self.count(profile, None, StatusCode::SERVICE_UNAVAILABLE);
+                late()
             }
         };
         (answer, origin)

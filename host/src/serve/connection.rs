@@ -67,30 +67,15 @@ impl Connections {
     /// Serves a connection to its end. What its other side does wrong is its own loss.
     pub(super) async fn serve(self, incoming: Incoming, graceful: Watcher) {
         match incoming {
-            Incoming::Unix(stream) => {
-                let channel = Channel {
-                    peer: None,
-                    has_certificate: false,
-                };
-                self.speak(stream, channel, graceful).await;
-            }
+            Incoming::Unix(stream) => self.speak(stream, Channel::new(None), graceful).await,
             Incoming::Tcp(stream, peer) => {
-                let peer = Some(Address::new(peer.ip()));
+                let mut channel = Channel::new(Some(Address::new(peer.ip())));
                 let Some(acceptor) = &self.tls else {
-                    let has_certificate = false;
-                    let channel = Channel {
-                        peer,
-                        has_certificate,
-                    };
                     return self.speak(stream, channel, graceful).await;
                 };
                 let limit = Duration::from_secs(HANDSHAKE_MAX_SECONDS);
                 if let Ok(Ok(stream)) = timeout(limit, acceptor.accept(stream)).await {
-                    let has_certificate = stream.get_ref().1.peer_certificates().is_some();
-                    let channel = Channel {
-                        peer,
-                        has_certificate,
-                    };
+                    channel.has_certificate = stream.get_ref().1.peer_certificates().is_some();
                     self.speak(stream, channel, graceful).await;
                 }
             }

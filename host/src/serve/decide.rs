@@ -93,3 +93,6 @@ impl Drop for Place<'_> {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests;

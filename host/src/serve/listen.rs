@@ -66,14 +66,11 @@ impl Listener {
         }
     }
 
-    /// Where it listens, for a person.
-    pub(super) fn name(&self) -> String {
+    /// Where it listens: with the port that the operating system chose where none was named.
+    pub(super) fn place(&self) -> io::Result<Listen> {
         match self {
-            Self::Tcp(listener) => match listener.local_addr() {
-                Ok(address) => address.to_string(),
-                Err(_) => "an address that is gone".to_owned(),
-            },
-            Self::Unix(_, file) => format!("unix:{}", file.0.display()),
+            Self::Tcp(listener) => Ok(Listen::Tcp(listener.local_addr()?)),
+            Self::Unix(_, file) => Ok(Listen::Unix(file.0.clone())),
         }
     }
 }

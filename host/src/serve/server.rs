@@ -78,7 +78,7 @@ pub trait RuleSource: Send + Sync {
 pub enum ServeError {
     /// A place cannot be listened at.
     #[error("cannot listen at {0}")]
-    Listen(String, #[source] io::Error),
+    Listen(Listen, #[source] io::Error),
     /// The secret of callers cannot be read.
     #[error("`{0}` cannot be read")]
     Secret(PathBuf, #[source] io::Error),
@@ -158,21 +158,19 @@ impl Service {
     async fn run(self, places: &[Listen], mut hooks: Hooks) -> Result<(), ServeError> {
         let mut listeners = Vec::new();
         for place in places {
-            let listener = Listener::bind(place).await;
-            let name = || match place {
-                Listen::Tcp(address) => address.to_string(),
-                Listen::Unix(path) => format!("unix:{}", path.display()),
-            };
-            listeners.push(listener.map_err(|error| ServeError::Listen(name(), error))?);
+            let bound = Listener::bind(place).await;
+            let named = bound.and_then(|listener| Ok((listener.place()?, listener)));
+            listeners.push(named.map_err(|error| ServeError::Listen(place.clone(), error))?);
         }
-        let mut end = signals(&[SignalKind::terminate(), SignalKind::interrupt()])?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Runtime)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Runtime)?;
         let following = hooks.follower.take().map(|follower| self.follow(follower));
         let (stop, stopped) = watch::channel(false);
         let graceful = Arc::new(GracefulShutdown::new());
         let mut accepting = JoinSet::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        for listener in listeners {
-            tracing::info!(address = listener.name(), "listening");
+        for (place, listener) in listeners {
+            tracing::info!(address = %place, "listening");
             let connections = self.connections.clone();
             let (checks, places) = (Arc::clone(&self.checks), Arc::clone(&places));
             let graceful = Arc::clone(&graceful);
@@ -187,7 +185,10 @@ impl Service {
         }
         let reloading = tokio::spawn(reload(Arc::clone(&self.checks), hooks.source.into()));
         self.checks.set_ready(true);
-        end.recv().await;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         tracing::info!("ending");
         self.checks.set_ready(false);
         let _nobody = stop.send(true);
@@ -304,21 +305,6 @@ async fn reload(checks: Arc<Checks>, source: Arc<dyn RuleSource>) {
         });
         let _ended = reloaded.await;
     }
-}
-
-/// Any of some signals.
-fn signals(kinds: &[SignalKind]) -> Result<tokio::sync::mpsc::Receiver<()>, ServeError> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(1);
-    for kind in kinds {
-        let mut signal = signal(*kind).map_err(ServeError::Runtime)?;
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            if signal.recv().await.is_some() {
-                let _full = sender.try_send(());
-            }
-        });
-    }
-    Ok(receiver)
 }
 
 fn read_secret(path: &PathBuf) -> Result<Digest, ServeError> {

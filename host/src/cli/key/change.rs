@@ -4,7 +4,7 @@ use clap::{ArgGroup, Args};
 
 use super::super::{Failure, Status, print};
 use super::keeper::{Intent, Keeper};
-use super::{DAY_MS, OneKey, Reasoned, duration_ms, preflight, time};
+use super::{OneKey, Reasoned, duration_ms, preflight, time};
 use crate::address::Network;
 use crate::config::Config;
 use crate::governance::preflight::{Checks, NETWORKS};
@@ -12,7 +12,7 @@ use crate::governance::principal::Action;
 use crate::key::KeyId;
 use crate::key::edit::Edit;
 use crate::registry::sqlite::Changed;
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// Arguments of `keyward key shorten`.
 #[derive(Args, Debug)]

@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 use super::super::output::{clip, is_discarded};
 use super::super::{Failure, Status, open, print, say};
 use super::keeper::{Intent, Keeper, database, registry_failed};
-use super::{DAY_MS, preflight, time};
+use super::{preflight, time};
 use crate::address::Network;
 use crate::clock;
 use crate::config::{Config, RegistrySource};
@@ -20,7 +20,7 @@ use crate::governance::principal::Action;
 use crate::key::json::{CheckedKey, KeyFile};
 use crate::key::{Environment, KeyId};
 use crate::registry::sqlite::{NewKey, SqliteRegistry};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// Arguments of `keyward key issue`.
 #[derive(Args, Debug)]

@@ -216,7 +216,7 @@ fn write_row(
     }
     let record = &key.record;
     let end = record
-        .expires_at
+        .ends_at()
         .map_or_else(|| "never".to_owned(), |end| end.to_string());
     let mask = if record.read_only { " (read-only)" } else { "" };
     write!(

@@ -8,7 +8,7 @@ use super::super::{Failure, Status, print, say};
 use super::change::begin;
 use super::issue::must_be_shown;
 use super::keeper::{Intent, Keeper};
-use super::{DAY_MS, OneKey, duration_ms, preflight};
+use super::{OneKey, duration_ms, preflight};
 use crate::audit::find_decision;
 use crate::config::Config;
 use crate::credential::random::operating_system;
@@ -21,7 +21,7 @@ use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
 use crate::log::LogReader;
 use crate::registry::sqlite::{Rotated, SqliteError};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// Arguments of `keyward key rotate`.
 #[derive(Args, Debug)]
@@ -286,10 +286,6 @@ fn used(config: &Config, key: KeyId) -> Result<bool, Failure> {
 }
 
 fn ends(record: &KeyRecord) -> String {
-    let end = record
-        .grace_until
-        .into_iter()
-        .chain(record.expires_at)
-        .min();
+    let end = record.ends_at();
     end.map_or_else(|| "no time".to_owned(), |end| end.to_string())
 }

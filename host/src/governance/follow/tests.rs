@@ -64,8 +64,9 @@ impl Host {
             ..LogOptions::default()
         };
         let log = Log::create(&folder, options, now()).unwrap();
-        let follower =
-            Follower::begin(open(), (&log, folder), now, Lease::new(1_000, || 0)).unwrap();
+        let follower = Follower::begin(open(), (&log, folder), now, Lease::new(1_000, || 0))
+            .unwrap()
+            .0;
         let keys = follower.keys();
         let elsewhere = open();
         let host = Self {
@@ -148,7 +149,7 @@ fn nothing_is_decided_on_a_registry_that_is_not_followed_any_more() {
     };
     let log = Log::create(&folder, options, now()).unwrap();
     let lease = Lease::new(5_000, || LEASE_NOW_MS.load(Ordering::Relaxed));
-    let mut follower = Follower::begin(open(), (&log, folder.clone()), now, lease).unwrap();
+    let (mut follower, _) = Follower::begin(open(), (&log, folder.clone()), now, lease).unwrap();
     let keys = follower.keys();
     LEASE_NOW_MS.store(5_999, Ordering::Relaxed);
     assert!(!keys.is_stale());

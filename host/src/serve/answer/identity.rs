@@ -5,14 +5,13 @@ use chrono::DateTime;
 
 use crate::decision::DecisionRecord;
 use crate::key::{KeyRecord, Lifecycle};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
 /// The most bytes of `X-Keyward-Scopes`. Scopes that do not fit whole are left out.
 pub const SCOPES_MAX_BYTES: usize = 2_048;
 /// From how many days before its end on the holder of a key is told of it, by default.
 pub const NOTICE_DEFAULT_DAYS: u32 = 30;
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 /// What stands for nothing. A header that is missing is not the same to every gateway.
 const EMPTY: &str = "-";
 
@@ -31,10 +30,9 @@ impl<'a> Identity<'a> {
         key: Option<&'a KeyRecord>,
         notice_days: u32,
     ) -> Self {
-        let end = key.and_then(effective_end).filter(|end| {
-            let notice = i64::from(notice_days).saturating_mul(DAY_MS);
-            record.time.millis() >= end.millis().saturating_sub(notice)
-        });
+        let notice_ms = u64::from(notice_days).saturating_mul(DAY_MS);
+        let is_near = |end: &Timestamp| record.time >= end.before_ms(notice_ms);
+        let end = key.and_then(KeyRecord::ends_at).filter(is_near);
         Self { record, key, end }
     }
 
@@ -56,7 +54,7 @@ impl<'a> Identity<'a> {
         let is_deprecated = self.is_deprecated();
         let end = self.end.or_else(|| {
             let key = self.key.filter(|_| is_deprecated)?;
-            effective_end(key)
+            key.ends_at()
         });
         if let Some(end) = end {
             headers.push(("keyward-key-expires", word(&end.to_string())));
@@ -127,14 +125,6 @@ impl<'a> Identity<'a> {
         self.key
             .is_some_and(|key| key.lifecycle == Lifecycle::Deprecated)
     }
-}
-
-/// When a key ends: the earlier of its expiry and, once it is replaced, its grace period.
-fn effective_end(key: &KeyRecord) -> Option<Timestamp> {
-    let grace = key
-        .grace_until
-        .filter(|_| key.lifecycle == Lifecycle::Deprecated);
-    [key.expires_at, grace].into_iter().flatten().min()
 }
 
 /// A date as HTTP writes it (RFC 9110 §5.6.7).
