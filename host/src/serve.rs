@@ -7,22 +7,40 @@
 //!                          sends)
 //! ```
 //!
+//! A service that embeds keyward puts a [layer] in front of itself instead (feature `tower`).
+//!
 //! Nothing here decides. What a gateway sends becomes an access request, its denial is an answer of
 //! 401, 403 or 429, and only what cannot be decided or recorded is 503.
 
 pub mod answer;
-mod caller;
-mod check;
 pub mod client;
-mod connection;
 pub mod credential;
-mod decide;
-mod listen;
-mod metrics;
+pub mod layer;
 pub mod profile;
+
+#[cfg(feature = "serve")]
+mod caller;
+#[cfg(feature = "serve")]
+mod check;
+#[cfg(feature = "serve")]
+mod connection;
+#[cfg(feature = "serve")]
+mod decide;
+#[cfg(feature = "serve")]
+mod listen;
+#[cfg(feature = "serve")]
+mod metrics;
+#[cfg(feature = "serve")]
 mod rpc;
+#[cfg(feature = "serve")]
 mod server;
+#[cfg(feature = "serve")]
 mod tls;
 
+#[cfg(feature = "serve")]
 pub use server::{Hooks, RuleSource, ServeError, run};
+#[cfg(feature = "serve")]
 pub use tls::TlsError;
+
+#[cfg(test)]
+mod tests;

@@ -18,13 +18,14 @@ use super::credential::CredentialHeaders;
 use super::decide::{Decided, Decider, Late};
 use super::metrics::Metrics;
 use super::profile::authzen::{self, Call};
-use super::profile::{Asked, CheckSettings, Head, Malformed, Origin, Profile, client_of};
+use super::profile::{
+    Asked, CheckSettings, Head, Malformed, Origin, Profile, access_request, client_of,
+};
 use super::rpc;
 use crate::authorizer::Authorizer;
 use crate::client::Client;
 use crate::config::server::ServerConfig;
 use crate::decision::{Decision, Permission};
-use crate::request::{AccessRequest, RequestError};
 use crate::timestamp::Timestamp;
 
 /// The largest body of a check that is read, in bytes; it is not looked at.
@@ -108,10 +109,7 @@ impl Checks {
         asked: Result<Asked, Malformed>,
         client: Option<Client>,
     ) -> (Answer, Origin) {
-        let origin = match &asked {
-            Ok(asked) => asked.origin.clone(),
-            Err(_) => Origin::of(profile),
-        };
+        let origin = Origin::of_call(profile, &asked);
         let answer = match self.decide(asked, client).await {
             Ok((decision, key)) => {
                 let key = key.as_ref().map(|entry| &**entry.record());
@@ -132,17 +130,7 @@ impl Checks {
         asked: Result<Asked, Malformed>,
         client: Option<Client>,
     ) -> Result<Decided, Late> {
-        let now = (self.clock)();
-        let (request, client) = match asked {
-            Ok(asked) => {
-                let client = Arc::clone(&asked.client);
-                let request = asked.into_request(now);
-                (request.map_err(|error| malformed(&error)), Some(client))
-            }
-            Err(problem) => (Err(problem), client.map(Arc::new)),
-        };
-        let request =
-            request.unwrap_or_else(|problem| AccessRequest::malformed(now, problem.0, client));
+        let request = access_request(asked, client, (self.clock)());
         self.decider.decide(request).await
     }
 
@@ -277,23 +265,6 @@ async fn over_http(
     let asked = asked.unwrap_or(Err(Malformed("the profile does not ask over HTTP")));
     let client = asked.is_err().then(|| client_of(at, &checks.settings));
     checks.check(profile, asked, client).await.0
-}
-
-/// What cannot be a request, in the words of the log.
-fn malformed(error: &RequestError) -> Malformed {
-    Malformed(match error {
-        RequestError::Headers | RequestError::HeaderName | RequestError::HeaderValue(_) => {
-            "its headers are more, larger or others than a request may have"
-        }
-        RequestError::Host(_) => "its host is none",
-        RequestError::Method(_) => "its method is none",
-        RequestError::Attributes
-        | RequestError::Client
-        | RequestError::Id
-        | RequestError::IdIsCredential
-        | RequestError::Json(_)
-        | RequestError::RequiredScope => "a part of it is what no request may have",
-    })
 }
 
 fn late() -> Answer {

@@ -7,6 +7,7 @@
 pub mod authzen;
 mod envoy;
 mod forward;
+#[cfg(feature = "serve")]
 pub mod grpc;
 mod nginx;
 
@@ -54,6 +55,9 @@ pub enum Profile {
     AuthzenOne,
     /// `/access/v1/evaluations`: several.
     AuthzenMany,
+    /// No call of a gateway: the request itself, where a [layer](super::layer) stands before a
+    /// service.
+    Embedded,
     /// `/check/envoy/…`: Envoy's ext_authz over HTTP. The original path follows the prefix.
     Envoy,
     /// `/check/forward`: Traefik, Caddy, APISIX and whoever sends `X-Forwarded-*`.
@@ -172,6 +176,7 @@ impl Profile {
         match self {
             Self::AuthzenOne => "authzen",
             Self::AuthzenMany => "authzen-batch",
+            Self::Embedded => "embedded",
             Self::Envoy => "envoy",
             Self::Forward => "forward",
             Self::Grpc => "grpc",
@@ -188,6 +193,7 @@ impl Profile {
                 name.starts_with(envoy::OWN_PREFIX) || envoy::OWN.contains(&name)
             }
             Self::AuthzenOne | Self::AuthzenMany => true,
+            Self::Embedded => false,
         }
     }
 }
@@ -204,8 +210,23 @@ impl CheckSettings {
             Profile::Forward => Some(forward::read(head, self)),
             Profile::Nginx => Some(nginx::read(head, self)),
             Profile::Envoy => Some(envoy::read(head, rest, self)),
-            Profile::AuthzenOne | Profile::AuthzenMany | Profile::Grpc => None,
+            Profile::AuthzenOne | Profile::AuthzenMany | Profile::Embedded | Profile::Grpc => None,
         }
+    }
+
+    /// What a request asks about that comes from the client itself.
+    ///
+    /// # Errors
+    /// [`Malformed`]: its host is missing, or there are two.
+    pub fn read_embedded(&self, head: Head<'_>, client: Client) -> Result<Asked, Malformed> {
+        let target = head.uri.path_and_query();
+        let original = Original {
+            profile: Profile::Embedded,
+            method: head.method.as_str(),
+            host: host_of(head)?,
+            target: target.map_or(&b""[..], |it| it.as_str().as_bytes()),
+        };
+        self.asked(&original, head.headers, client)
     }
 
     /// What is the same for every profile, once the original request is found.
@@ -296,6 +317,12 @@ impl Origin {
             aliases: Vec::new(),
         }
     }
+
+    /// The origin of a call.
+    pub(super) fn of_call(profile: Profile, asked: &Result<Asked, Malformed>) -> Self {
+        let asked = asked.as_ref();
+        asked.map_or_else(|_| Self::of(profile), |asked| asked.origin.clone())
+    }
 }
 
 impl std::fmt::Debug for Asked {
@@ -309,6 +336,44 @@ impl std::fmt::Debug for Asked {
             .field("client", &self.client)
             .finish_non_exhaustive()
     }
+}
+
+/// The access request of a call, made at `now`. One that cannot be read is denied by its own
+/// problem; `client` says then where it came from, as far as that is known.
+#[must_use]
+pub fn access_request(
+    asked: Result<Asked, Malformed>,
+    client: Option<Client>,
+    now: Timestamp,
+) -> AccessRequest {
+    let (problem, client) = match asked {
+        Ok(asked) => {
+            let client = Arc::clone(&asked.client);
+            match asked.into_request(now) {
+                Ok(request) => return request,
+                Err(error) => (malformed(&error), Some(client)),
+            }
+        }
+        Err(problem) => (problem, client.map(Arc::new)),
+    };
+    AccessRequest::malformed(now, problem.0, client)
+}
+
+/// What cannot be a request, in the words of the log.
+fn malformed(error: &RequestError) -> Malformed {
+    Malformed(match error {
+        RequestError::Headers | RequestError::HeaderName | RequestError::HeaderValue(_) => {
+            "its headers are more, larger or others than a request may have"
+        }
+        RequestError::Host(_) => "its host is none",
+        RequestError::Method(_) => "its method is none",
+        RequestError::Attributes
+        | RequestError::Client
+        | RequestError::Id
+        | RequestError::IdIsCredential
+        | RequestError::Json(_)
+        | RequestError::RequiredScope => "a part of it is what no request may have",
+    })
 }
 
 /// The name of a request: its `X-Request-Id`, when there is one, in visible ASCII, of at most

@@ -4,21 +4,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use parking_lot::Mutex;
 
+use super::super::tests::{NOW, authorizer};
 use super::*;
 use crate::credential::Presented;
-use crate::decision::Mode;
-use crate::decision::id::IdSource;
 use crate::key::KeyId;
-use crate::log::{Log, LogOptions};
-use crate::policy::{Engine, Limits, Policy, PolicySet, PolicySpec};
 use crate::registry::Registry;
 use crate::request::RequestParts;
-use crate::route::RouteTable;
-use crate::rules::Rules;
-use crate::timestamp::Timestamp;
 
 const CORES: usize = 2;
-const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 /// Answers once it is told to, and says when it is asked.
 #[derive(Debug)]
@@ -43,33 +36,13 @@ fn request() -> AccessRequest {
 #[test]
 fn those_who_hang_leave_one_thread_to_tell_the_others_so() {
     let folder = tempfile::tempdir().unwrap();
-    let spec = PolicySpec {
-        name: "scope".into(),
-        mode: Mode::Enforce,
-        module: keyward_policies::SCOPE.into(),
-        settings: "{}".into(),
-        limits: Limits::default(),
-    };
-    let policy = Policy::load(&Engine::new(None).unwrap(), spec).unwrap();
-    let policies = PolicySet::new(vec![policy]).unwrap();
-    let options = LogOptions {
-        origin: "keyward.example/decide".to_owned(),
-        policy_set: policies.digest(),
-        ..LogOptions::default()
-    };
-    let log = Log::create(&folder.path().join("log"), options, NOW).unwrap();
-    let rules = Rules {
-        routes: RouteTable::new(&[]).unwrap(),
-        policies,
-    };
     let (asked, is_asked) = channel();
     let (answer, answered) = channel();
     let registry = Hanging {
         asked,
         answer: Mutex::new(answered),
     };
-    let ids = IdSource::new([1; 10]);
-    let authorizer = Arc::new(Authorizer::new(Box::new(registry), rules, (log, ids)).unwrap());
+    let authorizer = Arc::new(authorizer(folder.path(), Box::new(registry)));
     let deadline = Duration::from_millis(20);
     let decider = Arc::new(Decider::new(authorizer, deadline, CORES));
     let runtime = tokio::runtime::Builder::new_multi_thread()
