@@ -8,7 +8,7 @@ import threading
 import time
 from urllib.parse import unquote
 
-from common import Connection, ask, request, until
+from common import Connection, Relay, ask, request, until
 from service import is_small
 from stand_in import IDENTITY, Says, StandIn
 
@@ -99,10 +99,12 @@ class Case:
         service = self.service
         for name in ["reader", "stranger", "here"]:
             (service.folder / f"{name}.key").write_text(getattr(service, name))
-        with self.upstream.away():
+        # Not from 127.0.0.1, which keyward believes as a proxy.
+        with self.upstream.away(), Relay(port, "127.0.0.10") as relay:
             ended = subprocess.run(
                 [service.keyward, "doctor", "gateway", "http://api.example.com/public/x",
-                 "--connect", f"127.0.0.1:{port}", "--echo", f"127.0.0.1:{self.upstream.port}",
+                 "--connect", f"127.0.0.1:{relay.port}", "--echo",
+                 f"127.0.0.1:{self.upstream.port}",
                  "--credential-file", "reader.key", "--denied-credential-file", "stranger.key",
                  "--denied-path", "/admin", "--elsewhere-credential-file", "here.key",
                  "--elsewhere-address", "127.0.0.9", "--format", "json"],
@@ -428,12 +430,20 @@ def reloads(case):
 
 
 def doctor(case):
-    """`keyward doctor gateway` finds nothing that gets past"""
+    """`keyward doctor gateway` finds nothing, and in a loosened nginx what is loose"""
     status, rows = case.examined(case.gateway.port)
     failed = {probe: row["findings"] for probe, row in rows.items() if row["outcome"] == "fail"}
     assert status == 0 and not failed, f"exit {status}: {failed}"
     unseen = {probe for probe, row in rows.items() if row["outcome"] == "not-checked"}
     assert unseen == {"http2"}, f"not checked: {unseen}"
+    if hasattr(case.gateway, "loosen"):
+        case.gateway.loosen()
+        try:
+            status, loose = case.examined(case.gateway.port)
+        finally:
+            case.gateway.tighten()
+        failed = {probe for probe, row in loose.items() if row["outcome"] == "fail"}
+        assert status == 1 and failed == set(case.gateway.LOOSE), f"loosened: {failed}"
     notes = " ".join(probe for probe, row in rows.items() if row["outcome"] == "note")
     sent = sum(row["sent"] for row in rows.values())
     return f"{sent} requests, notes on: {notes or 'nothing'}"

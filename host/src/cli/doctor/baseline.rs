@@ -4,12 +4,12 @@ use zeroize::Zeroizing;
 
 use super::gateway::Examination;
 use super::head::{Head, Identity};
-use super::judge::{Finding, Outcome, Row};
+use super::judge::{Finding, Outcome, Row, header_of};
 use super::probe::{Case, Draft, IDENTITY};
 use super::raw::Reply;
 use crate::credential::Credential;
 
-/// Requests that are known again by their names in the report.
+/// Its line of the report.
 const ABOUT: (&str, &str, &str) = (
     "baseline",
     "the key opens the path, nothing else does, and the upstream is told whose key it is",
@@ -67,7 +67,10 @@ pub(super) fn begin(
         base.none_reaches(draft)?;
     }
     base.elsewhere()?;
-    let row = Row::of(ABOUT, base.sent, base.findings);
+    let mut row = Row::of(ABOUT, base.sent, base.findings);
+    if row.outcome == Outcome::Note {
+        row.remark = Some("Not wrong in itself; see whether it is what you want.".to_owned());
+    }
     Ok(Baseline { identity, row })
 }
 
@@ -129,7 +132,7 @@ impl Base<'_> {
             self.find(
                 Outcome::Fail,
                 shown,
-                format!("X-Keyward-{name} {} times", values.len()),
+                format!("{} {} times", header_of(name), values.len()),
             );
         }
         let own = Credential::parse(&self.examined.kit.credential);

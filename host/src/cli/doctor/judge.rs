@@ -188,7 +188,7 @@ fn reached(head: &Head) -> String {
 /// each time, and a warning may begin.
 fn differing(expected: &Identity, told: &Identity) -> Option<String> {
     for (name, values) in told {
-        let header = format!("X-Keyward-{name}");
+        let header = header_of(name);
         match (expected.get(name), &**values) {
             (None, _) => return Some(format!("`{header}: {}`", values.join(", "))),
             (Some(_), [_, _, ..]) => {
@@ -210,7 +210,17 @@ fn differing(expected: &Identity, told: &Identity) -> Option<String> {
         }
     }
     let missing = expected.keys().find(|name| !told.contains_key(*name))?;
-    Some(format!("no `X-Keyward-{missing}`"))
+    Some(format!("no `{}`", header_of(missing)))
+}
+
+/// The header behind a folded name, as keyward writes it.
+pub(super) fn header_of(name: &str) -> String {
+    let written = |word: &str| {
+        let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+        format!("-{}{rest}", first.to_ascii_uppercase())
+    };
+    let words: String = name.split('-').map(written).collect();
+    format!("X-Keyward{words}")
 }
 
 /// Whether an answer is what only keyward says, and says to gateways alone.
@@ -333,6 +343,12 @@ mod tests {
             row(Expect::Stripped, 200, Some(&[&with("X-API-Key:")])),
             Pass
         );
+    }
+
+    #[test]
+    fn a_header_is_named_as_keyward_writes_it() {
+        assert_eq!(header_of("key-id"), "X-Keyward-Key-Id");
+        assert_eq!(header_of("\u{e9}-"), "X-Keyward--");
     }
 
     #[test]

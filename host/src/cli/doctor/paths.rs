@@ -42,16 +42,7 @@ pub(super) fn odd_targets(allowed: &str, denied: &str, authority: &str) -> Vec<S
     }
     // Down again in every writing of `/`.
     for slash in [
-        "%2f",
-        "%2F",
-        "%252f",
-        "%5c",
-        "\\",
-        "%c0%af",
-        "%ef%bc%8f",
-        "//",
-        "/./",
-        "/%2e/",
+        "%2f", "%2F", "%252f", "%5c", "\\", "%c0%af", "//", "/./", "/%2e/",
     ] {
         targets.push(format!("{}{slash}{bare}", up("/..")));
     }
@@ -149,11 +140,8 @@ fn readings(target: &str) -> BTreeSet<String> {
             continue;
         }
         fresh.push(unescaped(&text));
-        fresh.push(text.replace(['\\', '\u{ff0f}'], "/"));
-        fresh.push(
-            text.replace("\u{c0}\u{af}", "/")
-                .replace("\u{ef}\u{bc}\u{8f}", "/"),
-        );
+        fresh.push(text.replace('\\', "/"));
+        fresh.push(text.replace("\u{c0}\u{af}", "/"));
         fresh.push(merged(&text));
         fresh.push(without_parameters(&text));
         fresh.push(text.split('\0').next().unwrap_or_default().to_owned());
@@ -241,7 +229,6 @@ mod tests {
             "/x/..%20/admin",
             "admin",
             "/admin%3f/../public",
-            "/public/..%ef%bc%8fadmin",
         ] {
             assert!(reading_as(target, "/admin").is_some(), "{target}");
         }

@@ -407,7 +407,8 @@ impl Kit {
             id: "client-address",
             what: "another address for the client, with a key that is restricted to networks",
             advice: "Set the forwarding header that keyward reads to the peer's address, whatever \
-                     the client says; believe other proxies only by name.",
+                     the client says; believe other proxies only by name. Or this machine is one \
+                     of `trusted_proxies`: examine from another.",
             expect: Expect::Refused,
             cases: self.cases(drafts),
             untested,
