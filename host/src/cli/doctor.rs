@@ -5,6 +5,7 @@ mod echo;
 mod gateway;
 mod head;
 mod judge;
+mod kit;
 mod paths;
 mod probe;
 mod raw;

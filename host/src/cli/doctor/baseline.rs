@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 use super::gateway::Examination;
 use super::head::{Head, Identity};
 use super::judge::{Finding, Outcome, Row, header_of};
-use super::probe::{Case, Draft, IDENTITY};
+use super::kit::{Case, Draft};
+use super::probe::IDENTITY;
 use super::raw::Reply;
 use crate::credential::Credential;
 

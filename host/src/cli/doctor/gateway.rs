@@ -17,7 +17,7 @@ use super::baseline;
 use super::echo::Echo;
 use super::head::Head;
 use super::judge::{Known, Outcome, Row, judge};
-use super::probe::{Case, Expect, Kit, Probe};
+use super::kit::{Case, Expect, Kit, Probe};
 use super::raw::{Line, Reply};
 use super::report;
 use super::site::{Site, check_path};
@@ -176,7 +176,7 @@ fn prepare(args: &GatewayArgs) -> anyhow::Result<Examination> {
         .context("the URL")?;
     let credential = match (&args.credential_file, std::env::var(CREDENTIAL_VARIABLE)) {
         (Some(path), _) => credential_of(path)?,
-        (None, Ok(text)) => checked(Zeroizing::new(text)).context(CREDENTIAL_VARIABLE)?,
+        (None, Ok(text)) => checked(&Zeroizing::new(text)).context(CREDENTIAL_VARIABLE)?,
         (None, Err(_)) => {
             return Err(anyhow!(
                 "there is no credential: name a file with --credential-file, or set {CREDENTIAL_VARIABLE}"
@@ -237,10 +237,10 @@ fn credential_of(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     file.take(max_bytes)
         .read_to_string(&mut text)
         .with_context(shown)?;
-    checked(text).with_context(shown)
+    checked(&text).with_context(shown)
 }
 
-fn checked(text: Zeroizing<String>) -> anyhow::Result<Zeroizing<String>> {
+fn checked(text: &str) -> anyhow::Result<Zeroizing<String>> {
     let text = Zeroizing::new(text.trim().to_owned());
     Credential::parse(&text)?;
     Ok(text)

@@ -1,8 +1,8 @@
 //! What became of what was sent, and whether that is as it should be.
 
 use super::head::{Head, Identity};
+use super::kit::{Case, Expect, Kit, Probe};
 use super::paths::reading_as;
-use super::probe::{Case, Expect, Kit, Probe};
 use super::raw::Reply;
 use super::smuggle::HIDDEN;
 
@@ -198,11 +198,7 @@ fn differing(expected: &Identity, told: &Identity) -> Option<String> {
                     values.join(", ")
                 ));
             }
-            (Some(_), [value]) if matches!(&**name, "decision" | "warning") => {
-                if value.contains("forged") {
-                    return Some(format!("`{header}: {value}`"));
-                }
-            }
+            (Some(_), [value]) if is_of_one_time(name) && !value.contains("forged") => {}
             (Some(expected), values) if expected != values => {
                 return Some(format!("`{header}: {}`", values.join(", ")));
             }
@@ -211,6 +207,11 @@ fn differing(expected: &Identity, told: &Identity) -> Option<String> {
     }
     let missing = expected.keys().find(|name| !told.contains_key(*name))?;
     Some(format!("no `{}`", header_of(missing)))
+}
+
+/// Whether a header differs from one decision to the next.
+fn is_of_one_time(name: &str) -> bool {
+    matches!(name, "decision" | "warning")
 }
 
 /// The header behind a folded name, as keyward writes it.

@@ -46,7 +46,34 @@ pub(super) fn odd_targets(allowed: &str, denied: &str, authority: &str) -> Vec<S
     ] {
         targets.push(format!("{}{slash}{bare}", up("/..")));
     }
-    // The denied path by itself.
+    targets.extend(alone(denied, parent));
+    // Both paths in one target.
+    let allowed_up = climb(denied, "/..");
+    for (one, between, other) in [
+        (denied, "?/..", allowed),
+        (denied, "#/..", allowed),
+        (denied, "?", allowed),
+        (denied, &*allowed_up, allowed),
+        (denied, "%3f/..", allowed),
+        (denied, "%23", allowed),
+    ] {
+        targets.push(format!("{one}{between}{other}"));
+    }
+    targets.push(format!("{}{denied}?{allowed}", up("/..")));
+    targets.push(format!("{}{denied}#{allowed}", up("/..")));
+    // With a host.
+    for host in [authority, "127.0.0.1", "other.test"] {
+        targets.push(format!("http://{host}{denied}"));
+        targets.push(format!("http://{host}{}{denied}", up("/..")));
+    }
+    targets.push(bare.to_owned());
+    targets
+}
+
+/// The denied path by itself; `parent` is what the allowed one stands under.
+fn alone(denied: &str, parent: &str) -> Vec<String> {
+    let bare = denied.trim_start_matches('/');
+    let mut targets = Vec::new();
     for (before, after) in [
         ("/", ""),
         ("//", ""),
@@ -76,26 +103,6 @@ pub(super) fn odd_targets(allowed: &str, denied: &str, authority: &str) -> Vec<S
     targets.push(format!("{parent}\\..{denied}"));
     targets.push(encoded(denied, "%"));
     targets.push(encoded(denied, "%25"));
-    // Both paths in one target.
-    let allowed_up = climb(denied, "/..");
-    for (one, between, other) in [
-        (denied, "?/..", allowed),
-        (denied, "#/..", allowed),
-        (denied, "?", allowed),
-        (denied, &*allowed_up, allowed),
-        (denied, "%3f/..", allowed),
-        (denied, "%23", allowed),
-    ] {
-        targets.push(format!("{one}{between}{other}"));
-    }
-    targets.push(format!("{}{denied}?{allowed}", up("/..")));
-    targets.push(format!("{}{denied}#{allowed}", up("/..")));
-    // With a host.
-    for host in [authority, "127.0.0.1", "other.test"] {
-        targets.push(format!("http://{host}{denied}"));
-        targets.push(format!("http://{host}{}{denied}", up("/..")));
-    }
-    targets.push(bare.to_owned());
     targets
 }
 

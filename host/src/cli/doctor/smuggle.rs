@@ -1,7 +1,7 @@
 //! Requests that end where one server says and not where another does, and lines that one server
 //! takes for a header and another does not.
 
-use super::probe::{Draft, Expect, Kit, MARK, Probe};
+use super::kit::{Draft, Expect, Kit, MARK, Probe};
 
 /// What stands in the mark of a request that is hidden in another.
 pub(super) const HIDDEN: &str = "hidden";
