@@ -154,6 +154,9 @@ fn readings(target: &str) -> BTreeSet<String> {
         fresh.push(text.split('\0').next().unwrap_or_default().to_owned());
         fresh.push(without_dots(&text));
         fresh.push(text.trim().to_owned());
+        // What was an escape can end the path once it is none.
+        fresh.push(text.split(['?', '#']).next().unwrap_or_default().to_owned());
+        fresh.push(text.replace('\0', ""));
         if !text.starts_with('/') {
             fresh.push(format!("/{text}"));
         }
