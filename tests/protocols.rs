@@ -54,6 +54,46 @@ fn tls_client(authority: &str, own: Option<(String, String)>) -> rustls::ClientC
     }
 }
 
+/// What answers here is no gateway, which is found out over TLS too.
+#[test]
+fn an_examination_speaks_tls() {
+    let folder = folder();
+    let (credential, _) = issue(&folder);
+    let (ours, others) = (Certified::new(), Certified::new());
+    let (certificate, key) = ours.issue();
+    folder.write("server.pem", certificate);
+    folder.write("server.key", key);
+    folder.write("ours.pem", ours.authority.pem());
+    folder.write("others.pem", others.authority.pem());
+    folder.write("key", credential);
+    let tls = "[server.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n";
+    add_server(&folder, &format!("allow_loopback = true\n\n{tls}"));
+    let service = Service::listening(&folder);
+    let examine = |authority| {
+        let url = "https://localhost/healthz";
+        let args = ["doctor", "gateway", url, "--connect", &service.address];
+        let more = [
+            "--ca",
+            authority,
+            "--credential-file",
+            "key",
+            "--format",
+            "table",
+        ];
+        folder.run(&[&args[..], &more].concat())
+    };
+    let open = examine("ours.pem").exit(1);
+    assert!(open.out.contains("without a key: answered 200"), "{open:?}");
+    let strange = examine("others.pem").exit(2);
+    assert!(
+        strange.err.contains("invalid peer certificate"),
+        "{strange:?}"
+    );
+    let none = examine("key").exit(2);
+    assert!(none.err.contains("has no certificate"), "{none:?}");
+    service.end();
+}
+
 #[test]
 fn a_certificate_is_shown_by_both_sides() {
     let folder = folder();

@@ -12,6 +12,7 @@ mod certificate;
 mod command;
 mod dist;
 mod docs;
+mod doctor;
 mod durable;
 mod flood;
 mod golden;

@@ -7,6 +7,7 @@
 mod audit;
 mod cert;
 mod check;
+mod doctor;
 mod evaluate;
 mod explain;
 mod init;
@@ -89,6 +90,9 @@ enum Command {
     /// Build policy modules
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Examine what stands around keyward
+    #[command(subcommand)]
+    Doctor(doctor::DoctorCommand),
     /// Print a script that completes commands in a shell
     #[command(after_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -225,6 +229,7 @@ fn run(cli: &Cli) -> Result<Status, Failure> {
         Command::Audit(command) => audit::run(&cli.config, command),
         Command::Registry(command) => registry::run(&cli.config, command),
         Command::Policy(PolicyCommand::Build(args)) => policy_build::run(args),
+        Command::Doctor(command) => doctor::run(command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "keyward", &mut script);

@@ -1,12 +1,14 @@
 """What every gateway has to do and must not. A check is a function of a Case; it raises what is
 wrong, and returns what is worth saying, or nothing."""
 
+import json
 import re
+import subprocess
 import threading
 import time
 from urllib.parse import unquote
 
-from common import Connection, ask, request, until
+from common import Connection, Relay, ask, request, until
 from service import is_small
 from stand_in import IDENTITY, Says, StandIn
 
@@ -44,6 +46,8 @@ WRONG = {
     "one line a second": Says(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20, pause_s=1),
     "no HTTP": Says(raw=b"\0" * 64 + b"\r\n\r\n"), "a word": Says(raw=b"allow\r\n\r\n"),
 }
+# How long an examination takes at most: some gateways wait for what does not come.
+DOCTOR_MAX_S = 300
 # How many clients there are during a reload.
 CLIENTS = 4
 # How many requests there are at least during each reload.
@@ -89,6 +93,28 @@ class Case:
     def opens(self):
         """It allows again."""
         until("it allows again", lambda: self.ask("/public/x", [self.key()])[0].status == 200)
+
+    def examined(self, port):
+        """The exit status of `keyward doctor gateway`, and its report by probe."""
+        service = self.service
+        for name in ["reader", "stranger", "here"]:
+            (service.folder / f"{name}.key").write_text(getattr(service, name))
+        # Not from 127.0.0.1, which keyward believes as a proxy.
+        with self.upstream.away(), Relay(port, "127.0.0.10") as relay:
+            ended = subprocess.run(
+                [service.keyward, "doctor", "gateway", "http://api.example.com/public/x",
+                 "--connect", f"127.0.0.1:{relay.port}", "--echo",
+                 f"127.0.0.1:{self.upstream.port}",
+                 "--credential-file", "reader.key", "--denied-credential-file", "stranger.key",
+                 "--denied-path", "/admin", "--elsewhere-credential-file", "here.key",
+                 "--elsewhere-address", "127.0.0.9", "--format", "json"],
+                cwd=service.folder, capture_output=True, text=True, timeout=DOCTOR_MAX_S,
+            )
+        assert ended.returncode in (0, 1), f"exit {ended.returncode}: {ended.stderr}"
+        rows = [json.loads(line) for line in ended.stdout.splitlines()]
+        for name in ["reader", "stranger", "here"]:
+            assert getattr(service, name) not in ended.stdout + ended.stderr, "a key is shown"
+        return ended.returncode, {row["probe"]: row for row in rows}
 
     def stand_in(self, says):
         return StandIn(self.service.port, lambda *_asked: says)
@@ -403,7 +429,27 @@ def reloads(case):
     return said
 
 
+def doctor(case):
+    """`keyward doctor gateway` finds nothing, and in a loosened nginx what is loose"""
+    status, rows = case.examined(case.gateway.port)
+    failed = {probe: row["findings"] for probe, row in rows.items() if row["outcome"] == "fail"}
+    assert status == 0 and not failed, f"exit {status}: {failed}"
+    unseen = {probe for probe, row in rows.items() if row["outcome"] == "not-checked"}
+    assert unseen == {"http2"}, f"not checked: {unseen}"
+    if hasattr(case.gateway, "loosen"):
+        case.gateway.loosen()
+        try:
+            status, loose = case.examined(case.gateway.port)
+        finally:
+            case.gateway.tighten()
+        failed = {probe for probe, row in loose.items() if row["outcome"] == "fail"}
+        assert status == 1 and failed == set(case.gateway.LOOSE), f"loosened: {failed}"
+    notes = " ".join(probe for probe, row in rows.items() if row["outcome"] == "note")
+    sent = sum(row["sent"] for row in rows.values())
+    return f"{sent} requests, notes on: {notes or 'nothing'}"
+
+
 ALL = [
     allow, body, unknown, forbidden, too_many, forged, credential, spoofed, twice, overridden,
-    paths, connection, down, hanging, wrong, incomplete, full, reloads,
+    paths, connection, doctor, down, hanging, wrong, incomplete, full, reloads,
 ]

@@ -5,7 +5,9 @@ import os
 import re
 import signal
 import socket
+import socketserver
 import subprocess
+import threading
 import time
 
 # Nothing that starts, ends or is answered takes longer, on a busy machine too.
@@ -107,6 +109,46 @@ class Connection:
         part = self.socket.recv(65536)
         assert part, f"the connection ended after {self.raw!r}"
         self.raw += part
+
+
+class Relay(socketserver.ThreadingTCPServer):
+    """Passes connections on, so that they come from another address of this machine."""
+
+    daemon_threads = True
+
+    def __init__(self, port, source):
+        self.to = port, source
+        super().__init__(("127.0.0.1", 0), _Relayed)
+        self.port = self.server_address[1]
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self.shutdown()
+        super().__exit__(*error)
+
+    def handle_error(self, request, client_address):
+        """One end goes away."""
+
+
+class _Relayed(socketserver.BaseRequestHandler):
+    def handle(self):
+        with connect(*self.server.to) as near:
+            back = threading.Thread(target=self.pass_on, args=(near, self.request), daemon=True)
+            back.start()
+            self.pass_on(self.request, near)
+            back.join()
+
+    @staticmethod
+    def pass_on(taken, given):
+        try:
+            while part := taken.recv(65536):
+                given.sendall(part)
+            given.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it has ended
 
 
 def until(what, holds, limit_s=START_MAX_S):

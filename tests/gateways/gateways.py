@@ -91,8 +91,33 @@ http {{
 }}
 """
 
+    # What an operator may do to the configuration, and what `keyward doctor gateway` says then.
+    LOOSE = ("aliases", "client-address", "connection", "forged-names", "odd-lines")
+    LOOSENED = {
+        "proxy_set_header X-Keyward-Subject $keyward_subject;": "",
+        "underscores_in_headers off;": "underscores_in_headers on;",
+        "proxy_set_header X-Forwarded-For $remote_addr;": "",
+    }
+
     def version(self):
         return output("nginx", "-v").split("/")[-1].strip()
+
+    def loosen(self):
+        tight = self.main.read_text()
+        loose = tight
+        for line, instead in self.LOOSENED.items():
+            assert line in loose, line
+            loose = loose.replace(line, instead)
+        self.main.write_text(loose)
+        self.end()
+        try:
+            self.start()
+        finally:
+            self.main.write_text(tight)
+
+    def tighten(self):
+        self.end()
+        self.start()
 
     def prepare(self):
         user = "user root;" if os.geteuid() == 0 else ""

@@ -72,6 +72,7 @@ class Service:
         self.run("log", "init")
         self.reader = self.issue("reader", "public:read")
         self.writer = self.issue("writer", "public:write")
+        self.stranger = self.issue("stranger", "admin:read")
         self.here = self.issue("here", "public:read", "--allow-network", "127.0.0.9/32")
 
     def run(self, *arguments):

@@ -1,11 +1,17 @@
 """The upstream: a server that notes and answers, as JSON, what reached it."""
 
+import contextlib
 import json
+import socket
 import socketserver
 import threading
 
 
 class _Handler(socketserver.StreamRequestHandler):
+    def setup(self):
+        super().setup()
+        self.server.connections.append(self.connection)
+
     def handle(self):
         while self._one():
             pass
@@ -42,21 +48,43 @@ class _Handler(socketserver.StreamRequestHandler):
         return body
 
 
-class Upstream(socketserver.ThreadingTCPServer):
+class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 512
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.port = self.server_address[1]
-        self.seen = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+    def __init__(self, port):
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.seen, self.connections = [], []
 
     def handle_error(self, request, client_address):
         """A gateway that goes away."""
 
+
+class Upstream:
+    def __init__(self):
+        self.port, self.server = 0, None
+        self._begin()
+
+    def _begin(self):
+        self.server = _Server(self.port)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
     def taken(self):
         """What reached it since it was last asked."""
-        seen, self.seen = self.seen, []
+        seen, self.server.seen = self.server.seen, []
         return seen
+
+    @contextlib.contextmanager
+    def away(self):
+        """Somebody else is the upstream, at the same port."""
+        self.server.shutdown()
+        self.server.server_close()
+        for connection in self.server.connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        try:
+            yield
+        finally:
+            self._begin()
