@@ -158,7 +158,8 @@ prop_compose! {
         let request = AccessRequest::new(parts).unwrap();
         let path = request.path().unwrap().clone();
         let required_scope = required.map(Into::into);
-        Arc::new(Facts { request, path, key: Arc::new(key), required_scope })
+        let usage = None;
+        Arc::new(Facts { request, path, key: Arc::new(key), required_scope, usage })
     }
 }
 

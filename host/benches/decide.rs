@@ -125,6 +125,7 @@ fn facts() -> Arc<Facts> {
         path,
         key,
         required_scope: Some("inventory:read".into()),
+        usage: None,
     })
 }
 

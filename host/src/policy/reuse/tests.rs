@@ -108,6 +108,7 @@ fn facts(key: &Arc<KeyRecord>, second: i64, change: impl FnOnce(&mut RequestPart
         path: request.path().unwrap().clone(),
         required_scope: request.required_scope().cloned(),
         key: Arc::clone(key),
+        usage: None,
         request,
     }
 }
