@@ -110,7 +110,7 @@ impl Authorizer {
         }
     }
 
-    /// What [`decide`](Self::decide) would record, without recording it, nor counting the use of the
+    /// What [`decide`](Self::decide) would record, without recording it or counting the use of the
     /// key. It authorises nothing: a gateway needs a [`Decision`], and there is none without a
     /// record.
     #[must_use]

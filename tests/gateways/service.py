@@ -60,6 +60,12 @@ notice_days = [1]
 [[policy]]
 name = "ip"
 module = "builtin:ip"
+
+[[policy]]
+name = "rate"
+module = "builtin:rate"
+[policy.settings]
+limits = [{{ requests = 1_000_000_000, per = "1d", label = "rate-1d" }}]
 """
 
 
@@ -73,6 +79,7 @@ class Service:
         self.reader = self.issue("reader", "public:read")
         self.writer = self.issue("writer", "public:write")
         self.here = self.issue("here", "public:read", "--allow-network", "127.0.0.9/32")
+        self.limited = self.issue("limited", "public:read", "--label", "rate-1d=1")
 
     def run(self, *arguments):
         ended = subprocess.run(

@@ -223,8 +223,8 @@ pub(super) fn retry_after_seconds(record: &DecisionRecord) -> u32 {
         .clamp(1, RETRY_AFTER_MAX_SECONDS)
 }
 
-/// The limit that a request is over, in requests, and its window, in seconds, where the verdict says
-/// both.
+/// The limit that a request is over, in requests, and its window, in seconds, where the verdict
+/// says both.
 fn rate_limit(record: &DecisionRecord) -> Option<(u32, u32)> {
     let number = |name| param(record, name)?.parse().ok();
     Some((number("limit")?, number("window")?))

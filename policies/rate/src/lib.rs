@@ -1,8 +1,8 @@
 //! `keyward:rate`: is this key used too often?
 //!
 //! The host counts the requests of each key; the policy asks for a count and compares. It never
-//! grants: within its limits it abstains. A request that is denied counts too, so a client that does
-//! not wait stays limited.
+//! grants: within its limits it abstains. A request that is denied counts too, so a client that
+//! does not wait stays limited.
 
 mod settings;
 mod span;
