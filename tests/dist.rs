@@ -26,7 +26,12 @@ fn lock() -> Lock {
 }
 
 /// The policies in the order of the lock.
-const CRATES: [&str; 3] = ["policies/ip", "policies/rotation", "policies/scope"];
+const CRATES: [&str; 4] = [
+    "policies/ip",
+    "policies/rate",
+    "policies/rotation",
+    "policies/scope",
+];
 
 #[test]
 fn the_lock_names_what_is_embedded() {
@@ -36,9 +41,10 @@ fn the_lock_names_what_is_embedded() {
         .iter()
         .map(|policy| policy.name.as_str())
         .collect();
-    assert_eq!(names, ["ip", "rotation", "scope"]);
+    assert_eq!(names, ["ip", "rate", "rotation", "scope"]);
     let modules = [
         keyward_policies::IP,
+        keyward_policies::RATE,
         keyward_policies::ROTATION,
         keyward_policies::SCOPE,
     ];

@@ -173,7 +173,11 @@ impl sdk::Request for Native {
         self.text(Question::KeyLabel(name.into()))
     }
 
-    fn attribute(&self, _: &str) -> Option<sdk::Value> {
-        None // the standard policies need none
+    fn attribute(&self, name: &str) -> Option<sdk::Value> {
+        match self.ask(Question::Attribute(name.into())) {
+            Answer::Absent => None,
+            Answer::Integer(integer) => Some(sdk::Value::Integer(integer)),
+            other => unexpected(&other),
+        }
     }
 }

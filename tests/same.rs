@@ -9,6 +9,7 @@ use keyward::key::KeyRecord;
 use keyward::policy::{Limits, Policy, PolicySet};
 use keyward::request::{AccessRequest, RequestParts};
 use keyward::timestamp::Timestamp;
+use keyward::usage::UsageCounters;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -32,6 +33,9 @@ fn policies() -> &'static [Policy; 4] {
         ]
     })
 }
+
+const RATE: &str =
+    r#"{"limits":[{"requests":3,"per":"1m","label":"rate-1m"},{"requests":9,"per":"1d"}]}"#;
 
 /// Few words, so that grants and required scopes meet.
 fn scope() -> impl Strategy<Value = String> {
@@ -158,7 +162,8 @@ prop_compose! {
         let request = AccessRequest::new(parts).unwrap();
         let path = request.path().unwrap().clone();
         let required_scope = required.map(Into::into);
-        Arc::new(Facts { request, path, key: Arc::new(key), required_scope })
+        let usage = None;
+        Arc::new(Facts { request, path, key: Arc::new(key), required_scope, usage })
     }
 }
 
@@ -196,6 +201,30 @@ proptest! {
         let (verdict, _) = native::<keyward_scope::ScopePolicy>(&Arc::new(facts), SCOPE);
         let is_malformed = &*verdict.reason.unwrap().code == "scope.malformed";
         prop_assert_eq!(keyward::route::is_exact_scope(&text), !is_malformed);
+    }
+
+    /// Any counts, and a label that is one or is none.
+    #[test]
+    fn native_and_component_agree_on_rates(
+        steps in vec(0_i64..30_000, 1..20),
+        label in option::of("[0-9]{0,2}x?"),
+    ) {
+        static RATE_POLICY: OnceLock<Policy> = OnceLock::new();
+        let load = || load(keyward_policies::RATE, RATE, Limits::default()).unwrap();
+        let component = RATE_POLICY.get_or_init(load);
+        let mut key = crate::util::plain_key();
+        key.labels.extend(label.map(|label| ("rate-1m".into(), label.into())));
+        let (counters, mut time) = (UsageCounters::new(), 1_795_000_000_000);
+        let mut facts = Facts::of_key(key, Timestamp::from_millis(time)).unwrap();
+        for step in steps {
+            time += step;
+            facts.usage = Some(counters.count(&facts.key.id, Timestamp::from_millis(time)));
+            let facts = Arc::new(facts.clone());
+            let (verdict, asked) = native::<keyward_rate::RatePolicy>(&facts, RATE);
+            let evaluation = component.evaluate(Box::new(facts));
+            prop_assert_eq!(evaluation.outcome.verdict(), Some(&verdict));
+            prop_assert_eq!(evaluation.trace, asked);
+        }
     }
 
     #[test]

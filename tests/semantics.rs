@@ -93,6 +93,7 @@ fn facts(row: &Row, request: [&str; 3]) -> Arc<Facts> {
         path,
         key: Arc::new(key),
         required_scope,
+        usage: None,
     })
 }
 

@@ -25,6 +25,7 @@ mod native;
 mod no_allow;
 mod protocols;
 mod quickstart;
+mod rate;
 mod registry;
 mod replay;
 mod retention;

@@ -27,6 +27,7 @@ use keyward::request::{AccessRequest, RequestParts};
 use keyward::route::{Route, RouteTable};
 use keyward::rules::Rules;
 use keyward::timestamp::Timestamp;
+use keyward::usage::UsageCounters;
 use keyward_policy::Policy as _;
 use native::Native;
 
@@ -82,10 +83,11 @@ fn settings(n: usize) -> String {
 }
 
 fn authorizer(folder: &Path, keys: Vec<CheckedKey>, options: ReuseOptions) -> Authorizer {
-    let engine = Engine::new(None).unwrap();
-    let set = PolicySet::new(policies(&engine))
-        .unwrap()
-        .with_reuse(options);
+    let set = PolicySet::new(policies(&Engine::new(None).unwrap())).unwrap();
+    authorizer_of(folder, keys, set.with_reuse(options))
+}
+
+fn authorizer_of(folder: &Path, keys: Vec<CheckedKey>, set: PolicySet) -> Authorizer {
     let options = LogOptions {
         origin: "keyward.example/bench".to_owned(),
         engine: ENGINE.to_owned(),
@@ -125,6 +127,7 @@ fn facts() -> Arc<Facts> {
         path,
         key,
         required_scope: Some("inventory:read".into()),
+        usage: None,
     })
 }
 
@@ -197,6 +200,27 @@ fn decide(c: &mut Criterion) {
             b.iter(|| black_box(authorizer.decide(&request)));
         });
     }
+}
+
+/// What it costs that a policy asks how often the key is used: the count, and that this policy is
+/// never reused.
+fn usage(c: &mut Criterion) {
+    let engine = Engine::new(None).unwrap();
+    let limit = r#"{"limits":[{"requests":1000000000,"per":"1m"}]}"#;
+    let mut policies = policies(&engine);
+    policies.push(policy(&engine, "rate", keyward_policies::RATE, limit));
+    let folder = tempfile::tempdir().unwrap();
+    let set = PolicySet::new(policies).unwrap();
+    let authorizer = authorizer_of(folder.path(), keys(), set);
+    let request = request("k7Qp2mXw9LaR");
+    c.bench_function("decision of three reused and a rate limit, recorded", |b| {
+        b.iter(|| black_box(authorizer.decide(&request)));
+    });
+    let counters = UsageCounters::new();
+    let (key, time) = ("k7Qp2mXw9LaR".parse().unwrap(), request.time());
+    c.bench_function("use of a key counted", |b| {
+        b.iter(|| black_box(counters.count(&key, time)));
+    });
 }
 
 /// A flood of requests whose credentials name no key: recorded one by one, and counted.
@@ -339,6 +363,6 @@ fn start(c: &mut Criterion) {
 }
 
 criterion_group!(
-    benches, native, evaluate, decide, flood, encode, threads, million, start
+    benches, native, evaluate, decide, usage, flood, encode, threads, million, start
 );
 criterion_main!(benches);

@@ -28,6 +28,7 @@ use crate::registry::{KeyEntry, Refusal, Registry, gate};
 use crate::request::AccessRequest;
 use crate::rules::{Rules, Ruling};
 use crate::timestamp::Timestamp;
+use crate::usage::{KeyUsage, UsageCounters};
 
 use flood::FloodLimit;
 
@@ -41,7 +42,11 @@ pub struct Authorizer {
     log: Log,
     ids: IdSource,
     unknown_keys: Option<FloodLimit>,
+    usage: UsageCounters,
 }
+
+/// What becomes of a count: made, or only looked at.
+type Usage = fn(&UsageCounters, &KeyId, Timestamp) -> KeyUsage;
 
 /// How many denials of requests whose credential names no key are recorded one by one in a second
 /// of request time, unless [`Authorizer::with_unknown_keys_per_second`] says otherwise.
@@ -70,6 +75,7 @@ impl Authorizer {
             log,
             ids,
             unknown_keys: Some(FloodLimit::new(UNKNOWN_KEYS_PER_SECOND_DEFAULT)),
+            usage: UsageCounters::new(),
         })
     }
 
@@ -96,7 +102,7 @@ impl Authorizer {
     /// gate refused. The key may have ended since.
     #[must_use]
     pub fn decide_with_key(&self, request: &AccessRequest) -> (Decision, Option<Arc<KeyEntry>>) {
-        match self.evaluate(request) {
+        match self.evaluate(request, UsageCounters::count) {
             (record, Err(refusal)) if self.is_flood(&refusal, record.time) => {
                 (self.count(record, &refusal), None)
             }
@@ -104,11 +110,12 @@ impl Authorizer {
         }
     }
 
-    /// What [`decide`](Self::decide) would record, without recording it. It authorises nothing: a
-    /// gateway needs a [`Decision`], and there is none without a record.
+    /// What [`decide`](Self::decide) would record, without recording it or counting the use of the
+    /// key. It authorises nothing: a gateway needs a [`Decision`], and there is none without a
+    /// record.
     #[must_use]
     pub fn preview(&self, request: &AccessRequest) -> DecisionRecord {
-        self.evaluate(request).0
+        self.evaluate(request, UsageCounters::preview).0
     }
 
     /// Decides by other rules from here on, and records that. Requests that are being decided end
@@ -169,6 +176,7 @@ impl Authorizer {
     fn evaluate(
         &self,
         request: &AccessRequest,
+        usage: Usage,
     ) -> (DecisionRecord, Result<Arc<KeyEntry>, Refusal>) {
         let rules = self.rules.load();
         let entry = match request.problem() {
@@ -176,7 +184,11 @@ impl Authorizer {
             None => gate(request.presented(), &*self.registry),
         };
         let (key, ruling) = match &entry {
-            Ok(entry) => (Some(entry.record().id), rules.apply(request, entry)),
+            Ok(entry) => {
+                let key = entry.record().id;
+                let usage = || usage(&self.usage, &key, request.time());
+                (Some(key), rules.apply(request, entry, usage))
+            }
             Err(refusal) => {
                 let ruling = Ruling::denial(refusal.reason, refusal.detail);
                 (refusal.key, ruling)

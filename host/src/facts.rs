@@ -9,6 +9,7 @@ use crate::key::KeyRecord;
 use crate::request::{AccessRequest, RequestParts};
 use crate::route::path::CanonicalPath;
 use crate::timestamp::Timestamp;
+use crate::usage::{self, KeyUsage};
 
 /// Everything that a policy can ask about: the access request, the key record, and the scope that
 /// the route table maps the operation to.
@@ -22,6 +23,8 @@ pub struct Facts {
     pub key: Arc<KeyRecord>,
     /// The scope that the operation needs.
     pub required_scope: Option<Arc<str>>,
+    /// How often the key is used; `None`: not counted, because no policy asks for it.
+    pub usage: Option<KeyUsage>,
 }
 
 /// [`Facts`] that belong to somebody else: what a decision is made on.
@@ -35,11 +38,14 @@ pub struct FactsView<'a> {
     pub key: &'a Arc<KeyRecord>,
     /// The scope that the operation needs.
     pub required_scope: Option<&'a Arc<str>>,
+    /// How often the key is used; `None`: not counted, because no policy asks for it.
+    pub usage: Option<&'a KeyUsage>,
 }
 
 impl Facts {
     /// Facts of a key alone, for asking policies what they say of the key itself: a request at
-    /// `time` for nothing in particular, from nowhere. `None` never happens for a key record.
+    /// `time` for nothing in particular, from nowhere, the first of all. `None` never happens for a
+    /// key record.
     #[must_use]
     pub fn of_key(key: KeyRecord, time: Timestamp) -> Option<Self> {
         let presented = Presented::KeyId(key.id.as_str().into());
@@ -51,6 +57,7 @@ impl Facts {
             path,
             key: Arc::new(key),
             required_scope: None,
+            usage: Some(KeyUsage::first(time)),
         })
     }
 
@@ -62,6 +69,7 @@ impl Facts {
             path: &self.path,
             key: &self.key,
             required_scope: self.required_scope.as_ref(),
+            usage: self.usage.as_ref(),
         }
     }
 
@@ -81,6 +89,7 @@ impl FactsView<'_> {
             path: self.path.clone(),
             key: Arc::clone(self.key),
             required_scope: self.required_scope.cloned(),
+            usage: self.usage.cloned(),
         }
     }
 
@@ -92,8 +101,13 @@ impl FactsView<'_> {
             path,
             key,
             required_scope,
+            usage,
         } = self;
         match question {
+            Question::Attribute(name) if name.starts_with(usage::PREFIX) => {
+                let requests = usage.and_then(|usage| usage.requests(name));
+                requests.map_or(Answer::Absent, Answer::Integer)
+            }
             Question::Attribute(name) => request.attribute(name),
             Question::Header(name) => Answer::Texts(request.header(name)),
             Question::Host => Answer::Text(Arc::clone(request.host())),
@@ -202,6 +216,7 @@ mod tests {
             path: request.path().unwrap().clone(),
             required_scope: request.required_scope().cloned(),
             key: Arc::new(key.unwrap().into_parts().0),
+            usage: Some(KeyUsage::first(request.time())),
             request,
         }
     }
@@ -235,6 +250,7 @@ mod tests {
             },
         );
         let questions = [
+            Question::Attribute("usage.requests-1m".into()),
             Question::Attribute("x".into()),
             Question::Header("x".into()),
             Question::Host,

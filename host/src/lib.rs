@@ -101,6 +101,7 @@ mod per_thread;
 mod shown;
 pub mod timestamp;
 pub mod tlog;
+pub mod usage;
 #[cfg(feature = "witness")]
 pub mod witness;
 

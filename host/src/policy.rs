@@ -39,6 +39,7 @@ use crate::decision::trace::Answer;
 use crate::decision::verdict::{Evaluated, Evaluation, Evaluations, Fault, FaultKind, Outcome};
 use crate::digest::Digest;
 use crate::facts::FactsView;
+use crate::usage;
 use reuse::{Reusable, Reuse};
 
 /// What a policy is made from.
@@ -74,6 +75,7 @@ pub struct PolicySet {
     manifest: Arc<[u8]>,
     digest: Digest,
     reuse: Reuse,
+    needs_usage: bool,
 }
 
 /// Why a policy does not load.
@@ -293,7 +295,9 @@ impl PolicySet {
             policies: policies.iter().map(policy).collect::<Result<_, _>>()?,
         };
         let manifest = serde_json_canonicalizer::to_vec(&manifest)?;
+        let is_usage = |name: &Arc<str>| name.starts_with(usage::PREFIX);
         Ok(Self {
+            needs_usage: (policies.iter()).any(|policy| policy.needs.iter().any(is_usage)),
             reuse: reuse(&policies, ReuseOptions::default()),
             policies,
             digest: Digest::of(&manifest),
@@ -314,6 +318,12 @@ impl PolicySet {
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
         &self.policies
+    }
+
+    /// Whether a policy, one in mode `shadow` included, may ask how often a key is used.
+    #[must_use]
+    pub const fn needs_usage(&self) -> bool {
+        self.needs_usage
     }
 
     /// One evaluation for each policy, in order, also after a denial: a decision explains itself in

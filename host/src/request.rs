@@ -22,6 +22,7 @@ use crate::decision::trace::Answer;
 use crate::route::authority::{HostError, MethodError, is_header_name, normal_host, normal_method};
 use crate::route::path::{CanonicalPath, PathRefusal};
 use crate::timestamp::Timestamp;
+use crate::usage;
 
 /// The longest name that a caller gives a request, in bytes.
 pub const REQUEST_ID_MAX_BYTES: usize = 256;
@@ -68,7 +69,7 @@ pub struct RequestParts {
     /// Where it came from, for the log alone; its address is `source`. `None`: nothing is recorded
     /// of it, as for requests from files.
     pub client: Option<Arc<Client>>,
-    /// Open attributes, for example `geo.country`.
+    /// Open attributes, for example `geo.country`; none that begins with [`usage::PREFIX`].
     pub attributes: BTreeMap<String, AttributeValue>,
     /// Stands in for the scope of the route table.
     pub required_scope: Option<String>,
@@ -120,6 +121,12 @@ pub enum AttributeValue {
 /// place; names are held when they are too short to be one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
+    /// An attribute that only the host can know.
+    #[error(
+        "attributes named `{}…` are counted by the host; leave them out",
+        usage::PREFIX
+    )]
+    AttributeOfHost,
     /// More attributes, or larger ones, than a request may have.
     #[error(
         "more than {ATTRIBUTES_MAX} attributes, or more than {ATTRIBUTES_MAX_BYTES} bytes of them"
@@ -425,6 +432,12 @@ fn read_attributes(
         .iter()
         .map(|(name, value)| name.len().saturating_add(value.len_bytes()))
         .sum();
+    if attributes
+        .keys()
+        .any(|name| name.starts_with(usage::PREFIX))
+    {
+        return Err(RequestError::AttributeOfHost);
+    }
     if attributes.len() > ATTRIBUTES_MAX || bytes > ATTRIBUTES_MAX_BYTES {
         return Err(RequestError::Attributes);
     }

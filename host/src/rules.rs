@@ -12,6 +12,7 @@ use crate::registry::KeyEntry;
 use crate::request::AccessRequest;
 use crate::route::RouteTable;
 use crate::route::path::PathRefusal;
+use crate::usage::KeyUsage;
 
 /// A route table and a policy set.
 #[derive(Debug)]
@@ -32,12 +33,20 @@ pub(crate) struct Ruling {
 }
 
 impl Rules {
-    /// Maps the route, asks every policy, combines. The key is fit to be used.
-    pub(crate) fn apply(&self, request: &AccessRequest, entry: &KeyEntry) -> Ruling {
-        let facts = match self.facts(request, entry) {
+    /// Maps the route, asks every policy, combines. The key is fit to be used. `usage` is called at
+    /// most once, and only where a policy may ask for it.
+    pub(crate) fn apply(
+        &self,
+        request: &AccessRequest,
+        entry: &KeyEntry,
+        usage: impl FnOnce() -> KeyUsage,
+    ) -> Ruling {
+        let mut facts = match self.facts(request, entry) {
             Ok(facts) => facts,
             Err(refusal) => return Ruling::denial(refusal.reason(), Some(refusal.as_str())),
         };
+        let usage = self.policies.needs_usage().then(usage);
+        facts.usage = usage.as_ref();
         let evaluations = self.policies.evaluate(facts);
         let combine = |evaluations: &[Evaluated]| combine(self.policies.outcomes(evaluations));
         let combined = evaluations.combined(combine);
@@ -64,6 +73,7 @@ impl Rules {
             path,
             key: entry.record(),
             required_scope: request.required_scope().or(route.scope),
+            usage: None,
         })
     }
 }

@@ -60,6 +60,12 @@ notice_days = [1]
 [[policy]]
 name = "ip"
 module = "builtin:ip"
+
+[[policy]]
+name = "rate"
+module = "builtin:rate"
+[policy.settings]
+limits = [{{ requests = 1_000_000_000, per = "1d", label = "rate-1d" }}]
 """
 
 
@@ -74,6 +80,7 @@ class Service:
         self.writer = self.issue("writer", "public:write")
         self.stranger = self.issue("stranger", "admin:read")
         self.here = self.issue("here", "public:read", "--allow-network", "127.0.0.9/32")
+        self.limited = self.issue("limited", "public:read", "--label", "rate-1d=1")
 
     def run(self, *arguments):
         ended = subprocess.run(

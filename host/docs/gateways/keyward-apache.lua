@@ -20,7 +20,8 @@ local IDENTITY = {
   "X-Keyward-Warning",
 }
 -- Headers of a denial that the client is sent.
-local ANSWERED = { "Cache-Control", "WWW-Authenticate", "Retry-After", "X-Keyward-Decision" }
+local ANSWERED = { "Cache-Control", "WWW-Authenticate", "Retry-After", "RateLimit",
+    "RateLimit-Policy", "X-Keyward-Decision" }
 
 local function question(r)
   local lines = {

@@ -17,7 +17,8 @@ local IDENTITY = {
 }
 -- Headers of a denial that the client is sent.
 local ANSWERED = {
-  "content-type", "cache-control", "www-authenticate", "retry-after", "x-keyward-decision",
+  "content-type", "cache-control", "www-authenticate", "retry-after", "ratelimit",
+  "ratelimit-policy", "x-keyward-decision",
 }
 
 local function ask(txn)

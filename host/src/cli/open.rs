@@ -239,6 +239,7 @@ fn read_module(path: &Path) -> anyhow::Result<Arc<[u8]>> {
 pub(super) const fn builtin_module(builtin: Builtin) -> &'static [u8] {
     match builtin {
         Builtin::Ip => keyward_policies::IP,
+        Builtin::Rate => keyward_policies::RATE,
         Builtin::Rotation => keyward_policies::ROTATION,
         Builtin::Scope => keyward_policies::SCOPE,
     }

@@ -48,6 +48,8 @@ pub enum ModuleSource {
 pub enum Builtin {
     /// `builtin:ip`.
     Ip,
+    /// `builtin:rate`.
+    Rate,
     /// `builtin:rotation`.
     Rotation,
     /// `builtin:scope`.
@@ -85,10 +87,11 @@ impl PolicyConfig {
 
 impl Builtin {
     /// Every module, by the name behind `builtin:`.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("scope", Self::Scope),
         ("rotation", Self::Rotation),
         ("ip", Self::Ip),
+        ("rate", Self::Rate),
     ];
 
     /// The name in `module`, for example `builtin:scope`.
@@ -96,6 +99,7 @@ impl Builtin {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ip => "builtin:ip",
+            Self::Rate => "builtin:rate",
             Self::Rotation => "builtin:rotation",
             Self::Scope => "builtin:scope",
         }

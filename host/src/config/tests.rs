@@ -235,7 +235,7 @@ mode = \"shadow\"
         "21:8: `é` is not a name for a policy; one is at most 64 of a-z, 0-9, `_` and `-`, and \
          starts with a letter or digit",
         "22:10: `module` cannot be `builtin:scop`; write one of `builtin:scope`, \
-         `builtin:rotation`, `builtin:ip`; did you mean `builtin:scope`?",
+         `builtin:rotation`, `builtin:ip`, `builtin:rate`; did you mean `builtin:scope`?",
     ];
     let mut found = problems(text);
     // Two problems at one place are in the order in which they were found.

@@ -40,6 +40,7 @@ use crate::decision::trace::{Answer, Question, Trace};
 use crate::decision::verdict::{Evaluated, Evaluation, Evaluations, Fault, FaultKind, Outcome};
 use crate::facts::{FactsView, key_answer};
 use crate::key::{KeyId, KeyRecord};
+use crate::usage;
 
 use joint::{Found, Joint};
 use tally::Tally;
@@ -455,15 +456,19 @@ fn difference(known: &Evaluation, afresh: &Evaluation) -> Option<&'static str> {
     }
 }
 
-/// Whether an evaluation says everything that it depended on: not what asked for the time itself,
-/// nor a failure in which the host may have had a part.
+/// Whether an evaluation says everything that it depended on, and may be told the same again: not
+/// what asked for the time itself or for a count that every request changes, nor a failure in which
+/// the host may have had a part.
 fn is_repeatable(evaluation: &Evaluation) -> bool {
     let is_unrepeatable = matches!(&evaluation.outcome, Outcome::Fault(fault)
         if fault.kind == FaultKind::Unrepeatable);
+    let may_repeat = |question: &Question| match question {
+        Question::Now => false,
+        Question::Attribute(name) => !name.starts_with(usage::PREFIX),
+        _ => true,
+    };
     let mut questions = evaluation.trace.steps.iter();
-    !is_hosts(evaluation)
-        && !is_unrepeatable
-        && questions.all(|(question, _)| *question != Question::Now)
+    !is_hosts(evaluation) && !is_unrepeatable && questions.all(|(question, _)| may_repeat(question))
 }
 
 impl KnownKey {

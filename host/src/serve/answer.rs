@@ -43,6 +43,9 @@ pub const FOR_UPSTREAM: [&str; 5] = [
 
 const DECISION: HeaderName = HeaderName::from_static("x-keyward-decision");
 const STATUS: HeaderName = HeaderName::from_static("x-keyward-status");
+// draft-ietf-httpapi-ratelimit-headers-10
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -165,8 +168,16 @@ fn deny(record: &DecisionRecord, profile: Profile) -> Answer {
         answer.headers.insert(WWW_AUTHENTICATE, value(&challenge));
     }
     if class == Class::RateLimited {
-        let seconds = retry_after_seconds(record).to_string();
-        answer.headers.insert(RETRY_AFTER, value(&seconds));
+        let seconds = retry_after_seconds(record);
+        answer
+            .headers
+            .insert(RETRY_AFTER, value(&seconds.to_string()));
+        if let Some((limit, window)) = rate_limit(record) {
+            let policy = format!("\"key\";q={limit};w={window}");
+            answer.headers.insert(RATE_LIMIT_POLICY, value(&policy));
+            let left = format!("\"key\";r=0;t={seconds}");
+            answer.headers.insert(RATE_LIMIT, value(&left));
+        }
     }
     // nginx passes on 401 and 403 and makes 500 of everything else: its configuration restores the
     // status from the header. What cannot be recorded may as well become 500.
@@ -210,6 +221,13 @@ pub(super) fn retry_after_seconds(record: &DecisionRecord) -> u32 {
     given
         .unwrap_or(RETRY_AFTER_DEFAULT_SECONDS)
         .clamp(1, RETRY_AFTER_MAX_SECONDS)
+}
+
+/// The limit that a request is over, in requests, and its window, in seconds, where the verdict
+/// says both.
+fn rate_limit(record: &DecisionRecord) -> Option<(u32, u32)> {
+    let number = |name| param(record, name)?.parse().ok();
+    Some((number("limit")?, number("window")?))
 }
 
 /// A parameter of the decision's reason.

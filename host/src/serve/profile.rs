@@ -367,7 +367,8 @@ fn malformed(error: &RequestError) -> Malformed {
         }
         RequestError::Host(_) => "its host is none",
         RequestError::Method(_) => "its method is none",
-        RequestError::Attributes
+        RequestError::AttributeOfHost
+        | RequestError::Attributes
         | RequestError::Client
         | RequestError::Id
         | RequestError::IdIsCredential

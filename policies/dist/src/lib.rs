@@ -7,6 +7,8 @@
 
 /// `builtin:ip`: may this key be used from there?
 pub const IP: &[u8] = include_bytes!("../ip.wasm");
+/// `builtin:rate`: is this key used too often?
+pub const RATE: &[u8] = include_bytes!("../rate.wasm");
 /// `builtin:rotation`: is this key young enough to be used?
 pub const ROTATION: &[u8] = include_bytes!("../rotation.wasm");
 /// `builtin:scope`: may this key do this?

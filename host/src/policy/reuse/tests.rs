@@ -108,6 +108,7 @@ fn facts(key: &Arc<KeyRecord>, second: i64, change: impl FnOnce(&mut RequestPart
         path: request.path().unwrap().clone(),
         required_scope: request.required_scope().cloned(),
         key: Arc::clone(key),
+        usage: None,
         request,
     }
 }
@@ -215,15 +216,25 @@ fn an_instant_is_before_or_reached() {
 }
 
 #[test]
-fn who_asks_for_the_time_itself_is_always_asked_again() {
+fn who_asks_for_the_time_itself_or_a_count_is_always_asked_again() {
     let key = key("k7Qp2mXw9LaR", "o");
-    let reuse = reuse(1, 0);
-    let script: Script<'_> = &|ask| {
-        ask(Question::Now);
-        allow()
-    };
-    for _ in 0..3 {
-        assert!(!is_reused(&reuse, script, &facts(&key, 0, |_| ())));
+    for asked in [
+        Question::Now,
+        Question::Attribute("usage.requests-1m".into()),
+    ] {
+        let reuse = reuse(2, 0);
+        let asks: Script<'_> = &|ask| {
+            ask(asked.clone());
+            allow()
+        };
+        let other: Script<'_> = &|_| allow();
+        for round in 0..3 {
+            let facts = facts(&key, 0, |_| ());
+            let evaluated = reuse.evaluate(facts.view(), &[asks, other], run);
+            // The other's is kept, and nothing of its own.
+            let reused = [&evaluated[0], &evaluated[1]].map(|it| it.is_reused);
+            assert_eq!(reused, [false, round > 0]);
+        }
     }
 }
 

@@ -128,6 +128,8 @@ const TABLE: &[(&str, &str)] = &[
     ("log.unavailable", "503"),
     ("policy.failed", "403"),
     ("policy.none-allowed", "403"),
+    ("rate.label-malformed", "403"),
+    ("rate.limited", "429"),
     ("registry.stale", "503"),
     ("request.malformed", "403"),
     ("request.path-ambiguous", "403"),
@@ -167,6 +169,7 @@ fn every_reason_stands_in_the_table() {
     let mut reasons: Vec<&str> = HOST_REASONS.iter().map(|reason| reason.code).collect();
     for policy in [
         keyward_ip::IpPolicy::DESCRIPTOR,
+        keyward_rate::RatePolicy::DESCRIPTOR,
         keyward_rotation::RotationPolicy::DESCRIPTOR,
         keyward_scope::ScopePolicy::DESCRIPTOR,
     ] {
@@ -179,11 +182,7 @@ fn every_reason_stands_in_the_table() {
 
 #[test]
 fn every_denial_is_answered_as_the_table_says() {
-    let more = [
-        ("rate.limited", "429"),
-        ("office-hours.closed", "403"),
-        ("key.custom", "403"),
-    ];
+    let more = [("office-hours.closed", "403"), ("key.custom", "403")];
     for (reason, expected) in TABLE.iter().chain(&more).filter(|(_, it)| *it != "allow") {
         for profile in ALL {
             let answer = denied(profile, &record(reason, &[], &[]));
@@ -281,6 +280,28 @@ fn how_long_to_wait_is_bounded() {
                 &record("rate.limited", &[("retry-after", given)], &[]),
             );
             assert_eq!(text(&answer, "retry-after"), seconds, "{given}");
+        }
+    }
+}
+
+#[test]
+fn the_limit_is_told_where_the_verdict_tells_it() {
+    let wait = ("retry-after", "30");
+    let policy = "\"key\";q=600;w=60";
+    for profile in ALL {
+        let params = [("limit", "600"), ("window", "60"), wait];
+        let answer = denied(profile, &record("rate.limited", &params, &[]));
+        assert_eq!(text(&answer, "ratelimit-policy"), policy);
+        assert_eq!(text(&answer, "ratelimit"), "\"key\";r=0;t=30");
+        // Another denial says nothing of it.
+        let answer = denied(profile, &record("ip.blocked", &params, &[]));
+        assert_eq!(text(&answer, "ratelimit-policy"), "");
+        for (limit, window) in [("many", "60"), ("600", "-1"), ("600", "60\"")] {
+            let params = [("limit", limit), ("window", window), wait];
+            let answer = denied(profile, &record("rate.limited", &params, &[]));
+            assert_eq!(text(&answer, "ratelimit-policy"), "");
+            assert_eq!(text(&answer, "ratelimit"), "");
+            assert_eq!(text(&answer, "retry-after"), "30");
         }
     }
 }
