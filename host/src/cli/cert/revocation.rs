@@ -74,7 +74,7 @@ pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failur
 }
 
 fn check_revoked(keeper: &Keeper<'_>, key: KeyId) -> Result<(), Failure> {
-    match keeper.registry.state(&key, keeper.now)? {
+    match keeper.core.registry.state(&key, keeper.core.now)? {
         Some((State::Revoked, _)) => Ok(()),
         Some((state, _)) => Err(Failure::usage(anyhow!(
             "key {key} is {}, and only a revoked key is certified as that",
@@ -127,7 +127,7 @@ fn issue(
         )));
     }
     let keeper = Keeper::begin(config, intent)?;
-    let now = keeper.now;
+    let now = keeper.core.now;
     let Some(log) = keeper.into_log() else {
         return Err(Failure::storage(anyhow!(
             "a host is writing the log, and a certificate is an entry of its own; stop the host, or \

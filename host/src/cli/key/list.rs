@@ -106,6 +106,7 @@ impl ListArgs {
                 End::At(time) => time,
                 End::Within(ms) => now.after_ms(ms),
             }),
+            after: None,
         }
     }
 
@@ -169,6 +170,7 @@ fn each(
     if let RegistrySource::Database(_) = config.registry.source {
         let keeper = Keeper::look(config)?;
         return keeper
+            .core
             .registry
             .select((filter, now), |key| each(key).map_err(Ended::Failed))
             .map_err(|ended| match ended {

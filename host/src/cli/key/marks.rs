@@ -20,7 +20,7 @@ use crate::timestamp::Timestamp;
 const ANSWERS_KEPT_MAX: usize = 65_536;
 
 /// The policies, and what they said so far.
-pub(super) struct Marks {
+pub(in crate::cli) struct Marks {
     policies: PolicySet,
     known: Vec<Known>,
 }
@@ -48,7 +48,7 @@ enum Next {
 }
 
 impl Marks {
-    pub(super) fn new(policies: PolicySet) -> Self {
+    pub(in crate::cli) fn new(policies: PolicySet) -> Self {
         let known = policies.policies().iter().map(|_| Known::default());
         Self {
             known: known.collect(),
@@ -66,6 +66,14 @@ impl Marks {
         policies
             .filter_map(|(policy, known)| known.mark(policy, &facts))
             .collect()
+    }
+}
+
+impl Marks {
+    /// As [`Marks::of`], as texts.
+    pub(in crate::cli) fn reasons(&mut self, record: &KeyRecord, now: Timestamp) -> Vec<String> {
+        let reasons = self.of(record.clone(), now);
+        reasons.iter().map(ToString::to_string).collect()
     }
 }
 
