@@ -10,6 +10,7 @@
 //! Nothing here decides. What a gateway sends becomes an access request, its denial is an answer of
 //! 401, 403 or 429, and only what cannot be decided or recorded is 503.
 
+mod admin;
 pub mod answer;
 mod caller;
 mod check;
@@ -24,5 +25,6 @@ mod rpc;
 mod server;
 mod tls;
 
+pub use admin::{Explained, KeySource, document as openapi};
 pub use server::{Hooks, RuleSource, ServeError, run};
 pub use tls::TlsError;

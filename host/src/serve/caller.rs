@@ -21,14 +21,17 @@ pub(super) struct Channel {
     pub(super) peer: Option<Address>,
     /// It has shown a certificate that was checked.
     pub(super) has_certificate: bool,
+    /// What it sends cannot be read on the way.
+    pub(super) is_private: bool,
 }
 
 impl Channel {
     /// A caller at an address, or at a Unix socket, who has shown no certificate.
-    pub(super) const fn new(peer: Option<Address>) -> Self {
+    pub(super) fn new(peer: Option<Address>) -> Self {
         Self {
             peer,
             has_certificate: false,
+            is_private: peer.is_none_or(|peer| peer.ip().is_loopback()),
         }
     }
 }
@@ -74,10 +77,7 @@ mod tests {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     fn channel(peer: Option<&str>) -> Channel {
-        Channel {
-            peer: peer.map(|it| it.parse().unwrap()),
-            has_certificate: false,
-        }
+        Channel::new(peer.map(|it| it.parse().unwrap()))
     }
 
     fn with(secrets: &[&'static str]) -> HeaderMap {

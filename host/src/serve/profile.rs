@@ -208,6 +208,18 @@ impl CheckSettings {
         }
     }
 
+    /// What a request to the service itself asks about: its own method, host and target.
+    pub(super) fn read_own(&self, head: Head<'_>) -> Result<Asked, Malformed> {
+        let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
+        let original = Original {
+            profile: Profile::Forward,
+            method: head.method.as_str(),
+            host: host_of(head)?,
+            target: target.as_bytes(),
+        };
+        self.asked(&original, head.headers, client_of(head, self))
+    }
+
     /// What is the same for every profile, once the original request is found.
     fn asked(
         &self,

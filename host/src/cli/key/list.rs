@@ -122,14 +122,15 @@ impl ListArgs {
 }
 
 pub(super) fn run(config: &Config, args: &ListArgs) -> Result<Status, Failure> {
-    let mut marks = if args.no_marks {
+    let policies = if args.no_marks {
         None
     } else {
         let engine = open::engine().map_err(Failure::usage)?;
         let policies = open::policies(&config.policies, &engine)
             .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
-        Some(Marks::new(policies))
+        Some(policies)
     };
+    let mut marks = policies.as_ref().map(Marks::new);
     let now = clock::now();
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
     let implications = config.implications();

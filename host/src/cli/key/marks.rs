@@ -20,8 +20,8 @@ use crate::timestamp::Timestamp;
 const ANSWERS_KEPT_MAX: usize = 65_536;
 
 /// The policies, and what they said so far.
-pub(in crate::cli) struct Marks {
-    policies: PolicySet,
+pub(in crate::cli) struct Marks<'p> {
+    policies: &'p PolicySet,
     known: Vec<Known>,
 }
 
@@ -47,8 +47,8 @@ enum Next {
     Said(Option<Rc<str>>),
 }
 
-impl Marks {
-    pub(in crate::cli) fn new(policies: PolicySet) -> Self {
+impl<'p> Marks<'p> {
+    pub(in crate::cli) fn new(policies: &'p PolicySet) -> Self {
         let known = policies.policies().iter().map(|_| Known::default());
         Self {
             known: known.collect(),
@@ -69,7 +69,7 @@ impl Marks {
     }
 }
 
-impl Marks {
+impl Marks<'_> {
     /// As [`Marks::of`], as texts.
     pub(in crate::cli) fn reasons(&mut self, record: &KeyRecord, now: Timestamp) -> Vec<String> {
         let reasons = self.of(record.clone(), now);

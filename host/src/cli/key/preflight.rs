@@ -57,7 +57,7 @@ impl Evidence for Known<'_> {
     fn marks(&self, record: &KeyRecord, now: Timestamp) -> Option<Vec<String>> {
         let engine = open::engine().ok()?;
         let policies = open::policies(&self.0.policies, &engine).ok()?;
-        Some(Marks::new(policies).reasons(record, now))
+        Some(Marks::new(&policies).reasons(record, now))
     }
 }
 
