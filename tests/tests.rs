@@ -8,6 +8,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod admin;
 mod certificate;
 mod command;
 mod dist;

@@ -33,6 +33,7 @@ use hyper::body::Incoming;
 use tower_service::Service as _;
 use utoipa::OpenApi as _;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -182,7 +183,8 @@ impl std::fmt::Debug for Admin {
             in `Authorization: Bearer` or the configured header, and recorded; then the role and \
             the certification of the key's owner count."
     ),
-    servers((url = "/"))
+    servers((url = "/")),
+    components(schemas(Problem))
 )]
 struct Document;
 
@@ -214,6 +216,18 @@ pub fn document() -> String {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("bearer", bearer);
+    // Each operation has the same problems: they are told once.
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            for (status, response) in responses.iter_mut().filter(|(it, _)| !it.starts_with('2')) {
+                let name = format!("Problem{status}");
+                let told = RefOr::Ref(Ref::from_response_name(&name));
+                let problem = std::mem::replace(response, told);
+                components.responses.insert(name, problem);
+            }
+        }
+    }
     // It is made of what can be written.
     let mut text = document.to_pretty_json().unwrap_or_default();
     text.push('\n');

@@ -124,4 +124,18 @@ mod tests {
         };
         assert!(near.admits(certified, &nothing));
     }
+
+    #[test]
+    fn what_leaves_the_machine_in_clear_is_not_private() {
+        for (peer, expected) in [
+            (None, true),
+            (Some("127.0.0.9"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("203.0.113.9"), false),
+            (Some("10.0.0.1"), false),
+        ] {
+            assert_eq!(channel(peer).is_private, expected, "{peer:?}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ const GRACE_DEFAULT_DAYS: u64 = 7;
     operation_id = "suspendKey", request_body = Why,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:write"])),
-    responses((status = 200, body = Change), Problems))]
+    responses((status = 200, description = "Done", body = Change), Problems))]
 pub(super) async fn suspend(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<WriteKeys>,
@@ -46,7 +46,7 @@ pub(super) async fn suspend(
     operation_id = "resumeKey", request_body = Why,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:write"])),
-    responses((status = 200, body = Change), Problems))]
+    responses((status = 200, description = "Done", body = Change), Problems))]
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<WriteKeys>,
@@ -61,7 +61,7 @@ pub(super) async fn resume(
     operation_id = "maskKey", request_body = Why,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:write"])),
-    responses((status = 200, body = Change), Problems))]
+    responses((status = 200, description = "Done", body = Change), Problems))]
 pub(super) async fn mask(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<WriteKeys>,
@@ -77,7 +77,7 @@ pub(super) async fn mask(
     operation_id = "unmaskKey", request_body = Why,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:write"])),
-    responses((status = 200, body = Change), Problems))]
+    responses((status = 200, description = "Done", body = Change), Problems))]
 pub(super) async fn unmask(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<WriteKeys>,
@@ -96,7 +96,7 @@ pub(super) async fn unmask(
     operation_id = "rotateKey", request_body = RotateBody,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:write"])),
-    responses((status = 201, body = RotatedKey), Problems))]
+    responses((status = 201, description = "Made", body = RotatedKey), Problems))]
 pub(super) async fn rotate(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<WriteKeys>,

@@ -37,7 +37,7 @@ pub(super) const VIEW: Intent = Intent {
 /// In the order of their ids, page by page.
 #[utoipa::path(get, path = "/admin/v1/keys", tag = "keys", operation_id = "listKeys",
     params(ListParams), security(("bearer" = ["keyward.keys:read"])),
-    responses((status = 200, body = KeyPage), Problems))]
+    responses((status = 200, description = "Done", body = KeyPage), Problems))]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<ReadKeys>,
@@ -76,7 +76,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/admin/v1/keys/{id}", tag = "keys", operation_id = "showKey",
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:read"])),
-    responses((status = 200, body = Key), Problems))]
+    responses((status = 200, description = "Done", body = Key), Problems))]
 pub(super) async fn show(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<ReadKeys>,
@@ -96,7 +96,7 @@ pub(super) async fn show(
 #[utoipa::path(get, path = "/admin/v1/keys/{id}/events", tag = "keys", operation_id = "keyEvents",
     params(("id" = String, Path, description = "The key's id"), EventParams),
     security(("bearer" = ["keyward.keys:read"])),
-    responses((status = 200, body = EventPage), Problems))]
+    responses((status = 200, description = "Done", body = EventPage), Problems))]
 pub(super) async fn history(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<ReadKeys>,
@@ -104,6 +104,9 @@ pub(super) async fn history(
     Params(params): Params<EventParams>,
 ) -> Result<Answer<EventPage>, Problem> {
     let limit = page(params.limit)?;
+    if i64::try_from(params.after).is_err() {
+        return Err(Problem::malformed("`after` is no number of an event."));
+    }
     let page = shared.keep(asker, VIEW, move |keeper, _| {
         keeper.key(&id)?;
         let mut events: Vec<Event> = Vec::new();
@@ -135,7 +138,7 @@ pub(super) async fn history(
 /// The credential is answered this once. Nobody knows it afterwards.
 #[utoipa::path(post, path = "/admin/v1/keys", tag = "keys", operation_id = "issueKey",
     request_body = NewKeyBody, security(("bearer" = ["keyward.keys:write"])),
-    responses((status = 201, body = Issued), Problems))]
+    responses((status = 201, description = "Made", body = Issued), Problems))]
 pub(super) async fn issue(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<WriteKeys>,

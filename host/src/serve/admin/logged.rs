@@ -24,7 +24,7 @@ use crate::key::KeyId;
     operation_id = "showDecision",
     params(("id" = String, Path, description = "The decision's id")),
     security(("bearer" = ["keyward.log:read"])),
-    responses((status = 200, body = DecisionView), Problems))]
+    responses((status = 200, description = "Done", body = DecisionView), Problems))]
 pub(super) async fn decision(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<ReadLog>,
@@ -52,7 +52,7 @@ pub(super) async fn decision(
     operation_id = "revocationCertificate",
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.log:read"])),
-    responses((status = 200, body = String, content_type = "text/plain"), Problems))]
+    responses((status = 200, description = "Done", body = String, content_type = "text/plain"), Problems))]
 pub(super) async fn certificate(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<ReadLog>,

@@ -23,7 +23,7 @@ use crate::timestamp::{DAY_MS, Timestamp};
 /// The successor has its scopes and its length of life, and its credential is answered this once.
 #[utoipa::path(post, path = "/self/v1/rotate", tag = "self", operation_id = "rotateSelf",
     request_body = RotateSelfBody, security(("bearer" = ["keyward.self:rotate"])),
-    responses((status = 201, body = RotatedKey), Problems))]
+    responses((status = 201, description = "Made", body = RotatedKey), Problems))]
 pub(super) async fn rotate(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<RotateSelf>,

@@ -30,7 +30,7 @@ const fn intent(action: Action, key: Option<KeyId>) -> Intent {
     operation_id = "orderRevocation", request_body = Reason,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:revoke"])),
-    responses((status = 201, body = Order), Problems))]
+    responses((status = 201, description = "Made", body = Order), Problems))]
 pub(super) async fn order(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<RevokeKeys>,
@@ -51,7 +51,7 @@ pub(super) async fn order(
 /// List the orders that can be confirmed
 #[utoipa::path(get, path = "/admin/v1/revocation-orders", tag = "revocation",
     operation_id = "listOrders", security(("bearer" = ["keyward.keys:read"])),
-    responses((status = 200, body = Orders), Problems))]
+    responses((status = 200, description = "Done", body = Orders), Problems))]
 pub(super) async fn orders(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<ReadKeys>,
@@ -72,7 +72,7 @@ pub(super) async fn orders(
     operation_id = "confirmRevocation", request_body = Why,
     params(("order" = String, Path, description = "The order's digest")),
     security(("bearer" = ["keyward.keys:revoke"])),
-    responses((status = 200, body = Change), Problems))]
+    responses((status = 200, description = "Done", body = Change), Problems))]
 pub(super) async fn confirm(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<RevokeKeys>,
@@ -97,7 +97,7 @@ pub(super) async fn confirm(
     operation_id = "revokeInEmergency", request_body = Reason,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:revoke"])),
-    responses((status = 200, body = Change), Problems))]
+    responses((status = 200, description = "Done", body = Change), Problems))]
 pub(super) async fn emergency(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<RevokeKeys>,
@@ -119,7 +119,7 @@ pub(super) async fn emergency(
     operation_id = "reviewEmergency", request_body = Reason,
     params(("id" = String, Path, description = "The key's id")),
     security(("bearer" = ["keyward.keys:revoke"])),
-    responses((status = 200, body = Event), Problems))]
+    responses((status = 200, description = "Done", body = Event), Problems))]
 pub(super) async fn review(
     State(shared): State<Arc<Shared>>,
     Allowed(asker, _): Allowed<RevokeKeys>,
