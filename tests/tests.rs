@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod admin_refusals;
 mod certificate;
 mod command;
 mod dist;

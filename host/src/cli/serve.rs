@@ -102,7 +102,8 @@ impl RuleSource for ConfigFile {
         self.files.lock().have_changed(&self.path)
     }
 
-    /// Takes over the routes, the policies, the declared keys and the principals. The rest needs another start.
+    /// Takes over the routes, the policies, the declared keys and the principals. The rest needs
+    /// another start.
     fn reload(&self, authorizer: &Authorizer) -> Result<(), String> {
         let config = open::config(&self.path).map_err(told)?;
         let engine = open::engine().map_err(|error| error.to_string())?;

@@ -6,8 +6,8 @@
 //!             other, by a key)     the rules of a change)
 //! ```
 //! An administrator has a key like everybody. Its request is decided by the same authorizer, by a
-//! scope of keyward's own, and so stands in the log; then its owner's role counts, as on the command
-//! line. Nothing is decided here, and no rule of a change stands here.
+//! scope of keyward's own, and so stands in the log; then its owner's role counts, as on the
+//! command line. Nothing is decided here, and no rule of a change stands here.
 
 mod access;
 mod body;

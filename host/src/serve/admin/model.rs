@@ -230,6 +230,12 @@ pub(super) fn findings(checks: &Checks) -> Vec<Finding> {
 /// A key to be issued.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({
+    "owner": "inventory-sync",
+    "scopes": ["inventory:read"],
+    "expires_in_days": 60,
+    "reason": "stock synchronisation",
+}))]
 pub(super) struct NewKeyBody {
     /// Who answers for it
     #[schema(min_length = 1, max_length = 256)]

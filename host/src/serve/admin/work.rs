@@ -1,5 +1,5 @@
-//! Work on the registry and the log: on threads that may wait for a disk, one change and one reading
-//! of the log at a time, with a bounded queue and within a deadline.
+//! Work on the registry and the log: on threads that may wait for a disk, one change and one
+//! reading of the log at a time, with a bounded queue and within a deadline.
 
 use std::sync::Arc;
 use std::time::Duration;
