@@ -215,7 +215,9 @@ impl Service {
         let authorizer = Arc::clone(self.checks.authorizer());
         let thread = thread::spawn(move || {
             let mut is_failing = false;
-            while !stopped.load(Ordering::Acquire) {
+            // Once more in the end: what was changed here is in the log.
+            loop {
+                let is_last = stopped.load(Ordering::Acquire);
                 match authorizer.follow(&mut follower) {
                     Ok(changes) => {
                         if changes > 0 {
@@ -229,6 +231,9 @@ impl Service {
                         tracing::error!(%error, "the registry is not followed");
                     }
                     Err(_) => {}
+                }
+                if is_last {
+                    break;
                 }
                 thread::sleep(Duration::from_millis(FOLLOW_INTERVAL_MS));
             }
