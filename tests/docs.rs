@@ -9,8 +9,9 @@ use keyward::request::AccessRequest;
 
 use crate::util::{text, time};
 
-const PAGES: [&str; 9] = [
+const PAGES: [&str; 10] = [
     "README.md",
+    "host/docs/admin.md",
     "host/docs/architecture.md",
     "host/docs/formats.md",
     "host/docs/gateway.md",

@@ -83,7 +83,12 @@ fn be(folder: &Folder, name: &str, roles: &str, score_percent: u8) {
     add_principal(folder, (name, user.trim()), roles, score_percent);
 }
 
-fn add_principal(folder: &Folder, (name, user): (&str, &str), roles: &str, score_percent: u8) {
+pub(crate) fn add_principal(
+    folder: &Folder,
+    (name, user): (&str, &str),
+    roles: &str,
+    score_percent: u8,
+) {
     let config = folder.read("keyward.toml");
     let principal = format!(
         "\n[[principal]]\nname = \"{name}\"\nos_user = \"{user}\"\nroles = [{roles}]\n\
@@ -94,7 +99,7 @@ fn add_principal(folder: &Folder, (name, user): (&str, &str), roles: &str, score
 }
 
 /// Runs a command as another person, who shares the account of this one.
-fn run_as(user: &str, folder: &Folder, args: &[&str]) -> Ran {
+pub(crate) fn run_as(user: &str, folder: &Folder, args: &[&str]) -> Ran {
     let mut command = folder.command(args);
     Ran::of(&command.env("SUDO_USER", user).output().unwrap())
 }

@@ -8,6 +8,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod admin;
+mod admin_refusals;
 mod certificate;
 mod command;
 mod dist;

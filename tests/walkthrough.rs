@@ -8,8 +8,19 @@ use crate::util::{Folder, cache, text};
 /// what it prints, line by line and in this order; `…` stands for anything.
 #[test]
 fn the_walk_throughs_do_what_they_say() {
-    let page = text("host/docs/governance.md");
-    let mut script = "set -eu\nexec 2>&1\n".to_owned();
+    run("host/docs/governance.md");
+}
+
+#[test]
+fn the_walk_through_of_the_admin_api_does_what_it_says() {
+    run("host/docs/admin.md");
+}
+
+fn run(page: &str) {
+    let page = text(page);
+    // What it starts ends with it.
+    let mut script =
+        "set -eu\nexec 2>&1\ntrap 'kill $(jobs -p) 2>/dev/null || :' EXIT\n".to_owned();
     let mut expected = Vec::new();
     let mut number = 0;
     let mut blocks = page.split("\n```").skip(1).step_by(2);

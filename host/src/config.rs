@@ -3,7 +3,6 @@
 //! Every problem is found in one reading, each with its line and column. Nothing is opened but the
 //! file itself: whether modules load and paths exist is for those who use them to say.
 
-pub mod catalogue;
 pub mod governance;
 mod implications;
 mod limits;
@@ -24,16 +23,19 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
+use crate::governance::control::{CONTROL_SCOPES, SELF_ROTATE};
 use crate::governance::principal::Principal;
+use crate::governance::rules::KeyRules;
+use crate::key::catalogue::Catalogue;
 use crate::key::grant::Implications;
+use crate::key::json::KeyOptions;
 use crate::log::{
     CHECKPOINT_INTERVAL_DEFAULT_MS, CHECKPOINT_INTERVAL_MAX_MS, Durability, is_origin,
 };
 use crate::policy::{Limits, REUSE_MAX_BYTES, ReuseOptions};
 use crate::route::{Route, RouteError, RouteProblem, RouteTable};
-use crate::timestamp::Timestamp;
+use crate::timestamp::{DAY_MS, Timestamp};
 
-use catalogue::Catalogue;
 use governance::GovernanceConfig;
 use policy::PolicyConfig;
 use problem::{ConfigError, ConfigErrors, Problems};
@@ -162,11 +164,35 @@ impl Config {
         Self::parse(&read_file(path)?, path)
     }
 
-    /// The scopes that there are: those that routes require, and those of `[governance]`.
+    /// The scopes that there are: those that routes require, those of `[governance]`, and where it
+    /// says which there are at all, those of keyward's own that are of use.
     #[must_use]
     pub fn catalogue(&self) -> Catalogue {
         let routes = self.routes.scopes();
-        Catalogue::new(routes.chain(&self.governance.scopes).cloned())
+        let catalogue = Catalogue::new(routes.chain(&self.governance.scopes).cloned());
+        let has_admin = self.server.as_ref().is_some_and(|it| it.admin);
+        let control = CONTROL_SCOPES.into_iter().filter(|_| has_admin);
+        let own = Some(SELF_ROTATE).filter(|_| self.governance.self_rotation);
+        let own: Vec<_> = control.chain(own).map(Arc::from).collect();
+        catalogue.with(&own)
+    }
+
+    /// The rules that changes of keys are checked by.
+    #[must_use]
+    pub fn key_rules(&self) -> KeyRules {
+        let governance = &self.governance;
+        let grace_ms = governance.self_rotation_grace_days.saturating_mul(DAY_MS);
+        KeyRules {
+            principals: self.principals.clone(),
+            catalogue: self.catalogue(),
+            implications: self.implications(),
+            max_lifetime_days: governance.max_lifetime_days,
+            order_ms: governance.order_hours.saturating_mul(60 * 60 * 1_000),
+            self_rotation_grace_ms: governance.self_rotation.then_some(grace_ms),
+            options: KeyOptions {
+                allow_any_network: self.registry.allow_any_network,
+            },
+        }
     }
 
     /// Which action implies another when grants are compared: what the policies agree on that have

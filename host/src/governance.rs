@@ -10,13 +10,20 @@
 
 pub mod certificate;
 mod codec;
+pub mod control;
 #[cfg(feature = "sqlite")]
 pub mod follow;
+pub mod identity;
 pub mod import;
+#[cfg(feature = "sqlite")]
+pub mod keeper;
+#[cfg(feature = "sqlite")]
+pub mod lifecycle;
 pub mod preflight;
 pub mod principal;
 #[cfg(feature = "sqlite")]
 pub mod recorded;
+pub mod rules;
 mod sign1;
 pub mod statement;
 

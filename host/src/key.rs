@@ -3,6 +3,7 @@
 //! The record is the shared vocabulary of the registry (which keeps it), the policies (which ask
 //! about it), the log (which names it by digest) and the auditor (who reads it back).
 
+pub mod catalogue;
 pub mod edit;
 pub mod event;
 pub mod grant;

@@ -1,5 +1,8 @@
 //! The manual. The same texts stand as files under `docs/`.
 
+#[doc = include_str!("../docs/admin.md")]
+pub mod admin {}
+
 #[doc = include_str!("../docs/architecture.md")]
 pub mod architecture {}
 

@@ -12,6 +12,8 @@
 //! Nothing here decides. What a gateway sends becomes an access request, its denial is an answer of
 //! 401, 403 or 429, and only what cannot be decided or recorded is 503.
 
+#[cfg(feature = "serve")]
+mod admin;
 pub mod answer;
 pub mod client;
 pub mod credential;
@@ -37,6 +39,8 @@ mod server;
 #[cfg(feature = "serve")]
 mod tls;
 
+#[cfg(feature = "serve")]
+pub use admin::{Explained, KeySource, document as openapi};
 #[cfg(feature = "serve")]
 pub use server::{Hooks, RuleSource, ServeError, run};
 #[cfg(feature = "serve")]

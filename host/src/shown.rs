@@ -3,7 +3,7 @@
 /// What credentials begin with.
 const CREDENTIAL_PREFIXES: [&str; 2] = ["kw_live_", "kw_test_"];
 /// How long each of them is, in characters.
-#[cfg(feature = "cli")]
+#[cfg(feature = "serve")]
 const CREDENTIAL_PREFIX_CHARS: usize = 8;
 
 /// The most characters of a text that stand in an error.
@@ -56,7 +56,7 @@ pub(crate) fn holds_credential(text: &str) -> bool {
 }
 
 /// A text in which every credential is cut off behind its beginning.
-#[cfg(feature = "cli")]
+#[cfg(feature = "serve")]
 pub(crate) fn without_credentials(text: &str) -> String {
     let mut rest = text;
     let mut shown = String::with_capacity(text.len());
@@ -84,7 +84,7 @@ pub(crate) fn without_credentials(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "serve")]
     #[test]
     fn shows_no_credential() {
         let key = "kw_live_k7Qp2mXw9LaR_0123456789abcdefghijABCDEFGHIJKL_abcdef";

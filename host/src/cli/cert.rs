@@ -2,7 +2,7 @@
 
 mod check;
 mod init;
-mod revocation;
+pub(super) mod revocation;
 
 use std::path::{Path, PathBuf};
 

@@ -22,7 +22,7 @@ use crate::timestamp::Timestamp;
 use crate::tlog::checkpoint::SignedCheckpoint;
 use crate::tlog::key::KeyType;
 use crate::tlog::policy::{Accepted, Policy};
-pub(super) use cat::key_event_json;
+pub(super) use cat::{decision_json, key_event_json};
 
 /// The commands.
 #[derive(Subcommand, Debug)]

@@ -78,8 +78,9 @@ fn backup(config: &Config, file: &Path) -> Result<Status, Failure> {
         key: None,
     })?;
     let checked = keeper
+        .core
         .registry
-        .backup(file, keeper.now)
+        .backup(file, keeper.core.now)
         .map_err(|error| registry_failed(config, error))?;
     print(&format!(
         "{} keys and {} key events in `{}`\n",
@@ -97,12 +98,15 @@ fn check(config: &Config, args: &CheckArgs) -> Result<Status, Failure> {
         writeln!(out, "{text}").map_err(Failure::output)
     };
     let checked = keeper
+        .core
         .registry
-        .check(keeper.now, |finding: Finding| write(finding.to_string()))?;
+        .check(keeper.core.now, |finding: Finding| {
+            write(finding.to_string())
+        })?;
     let mut findings = checked.findings;
     let mut told = String::new();
     if let Some(folder) = log_folder(config, args)? {
-        let compared = compare_with(&keeper.registry, &folder, |error| {
+        let compared = compare_with(&keeper.core.registry, &folder, |error| {
             findings = findings.saturating_add(1);
             write(format!("log `{}`: {error}", folder.display()))
         })?;
@@ -115,7 +119,7 @@ fn check(config: &Config, args: &CheckArgs) -> Result<Status, Failure> {
             ));
         }
     }
-    if let Some(missing) = missing_log(config, args, &keeper.registry)? {
+    if let Some(missing) = missing_log(config, args, &keeper.core.registry)? {
         // Without the log's key this may be a copy that is looked at elsewhere.
         if open::publishing(&config.log)?.is_some() {
             findings = findings.saturating_add(1);

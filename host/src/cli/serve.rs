@@ -1,22 +1,28 @@
 //! `keyward serve`: the check service for gateways.
 
+mod keys;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::anyhow;
+use arc_swap::ArcSwap;
 use clap::{Args, ValueEnum};
 use parking_lot::Mutex;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Failure, Status, open};
+use super::{Failure, Status, open, print};
 use crate::authorizer::Authorizer;
 use crate::clock;
 use crate::config::policy::ModuleSource;
 use crate::config::{Config, RegistrySource};
+use crate::governance::rules::KeyRules;
 use crate::registry::memory::MemoryRegistry;
 use crate::rules::Rules;
-use crate::serve::{Hooks, RuleSource, run as serve};
+use crate::serve::{Hooks, RuleSource, openapi, run as serve};
+
+use keys::Keys;
 
 /// Arguments of `keyward serve`.
 #[derive(Args, Debug)]
@@ -24,6 +30,9 @@ pub(super) struct ServeArgs {
     /// How the service tells of itself, on standard error
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
+    /// Print the OpenAPI document of the Admin API, and serve nothing
+    #[arg(long)]
+    openapi: bool,
 }
 
 /// How the service tells of itself.
@@ -47,6 +56,9 @@ the configuration, makes it read routes and policies anew; SIGTERM ends it in go
 
 /// Runs the command.
 pub(super) fn run(path: &Path, args: &ServeArgs) -> Result<Status, Failure> {
+    if args.openapi {
+        return print(&openapi());
+    }
     let config = open::config(path)?;
     let Some(server) = &config.server else {
         return Err(Failure::usage(anyhow!(
@@ -58,7 +70,9 @@ pub(super) fn run(path: &Path, args: &ServeArgs) -> Result<Status, Failure> {
     };
     begin_telling(args.log_format);
     let (authorizer, keys) = open::host(&config, server.max_staleness_ms)?;
+    let rules = Arc::new(ArcSwap::from_pointee(config.key_rules()));
     let hooks = Hooks {
+        keys: Some(Arc::new(Keys::new(&config, Arc::clone(&rules)))),
         clock: clock::now,
         durability: config.log.durability,
         follower: keys.follower,
@@ -66,6 +80,7 @@ pub(super) fn run(path: &Path, args: &ServeArgs) -> Result<Status, Failure> {
             path: path.to_owned(),
             files: Mutex::new(Files::of(&config)),
             declared: keys.declared,
+            rules,
         }),
     };
     let published = serve(server, authorizer, hooks).map_err(Failure::usage)?;
@@ -78,6 +93,8 @@ struct ConfigFile {
     files: Mutex<Files>,
     /// The keys that a file declares, which are read anew too.
     declared: Option<Arc<MemoryRegistry>>,
+    /// What the Admin API goes by.
+    rules: Arc<ArcSwap<KeyRules>>,
 }
 
 impl RuleSource for ConfigFile {
@@ -85,7 +102,8 @@ impl RuleSource for ConfigFile {
         self.files.lock().have_changed(&self.path)
     }
 
-    /// Takes over the routes, the policies and the declared keys. The rest needs another start.
+    /// Takes over the routes, the policies, the declared keys and the principals. The rest needs
+    /// another start.
     fn reload(&self, authorizer: &Authorizer) -> Result<(), String> {
         let config = open::config(&self.path).map_err(told)?;
         let engine = open::engine().map_err(|error| error.to_string())?;
@@ -95,6 +113,7 @@ impl RuleSource for ConfigFile {
         let declared = self.declared.as_ref();
         let keys = declared.map(|keys| Ok((keys, open::registry(&config.registry)?)));
         let keys = keys.transpose().map_err(told)?;
+        let key_rules = config.key_rules();
         let rules = Rules {
             routes: config.routes,
             policies: policies.with_reuse(config.reuse),
@@ -104,6 +123,7 @@ impl RuleSource for ConfigFile {
         if let Some((declared, keys)) = keys {
             declared.replace(keys);
         }
+        self.rules.store(Arc::new(key_rules));
         Ok(())
     }
 }

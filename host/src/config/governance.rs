@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::catalogue::CATALOGUE_MAX;
 use super::problem::{ConfigError, Problems};
 use super::section::{At, Bounds, Section, not_one_of, note_type, read_text};
 use crate::governance::principal::{Certification, MAY_GRANT_MAX, PRINCIPALS_MAX, Principal, Role};
+use crate::key::catalogue::CATALOGUE_MAX;
 use crate::key::event::ACTOR_MAX_BYTES;
 use crate::key::grant::is_grant;
 use crate::key::order::{ORDER_DEFAULT_HOURS, ORDER_MAX_HOURS};
+use crate::key::rotation::GRACE_MAX_DAYS;
 use crate::route::is_exact_scope;
 use crate::shown::shown;
 use crate::timestamp::Timestamp;
@@ -20,6 +21,9 @@ use crate::timestamp::Timestamp;
 pub const LIFETIME_DEFAULT_DAYS: u64 = 90;
 /// The longest life that `[governance]` can allow, in days.
 pub const LIFETIME_MAX_DAYS: u64 = 36_500;
+
+/// How long a key that rotates itself stays usable unless `[governance]` says otherwise, in days.
+pub const SELF_ROTATION_GRACE_DEFAULT_DAYS: u64 = 7;
 
 /// Where the governance key is unless `[governance]` names it otherwise: beside the log's key.
 pub const KEY_FILE: &str = "governance.key";
@@ -38,6 +42,11 @@ pub struct GovernanceConfig {
     pub scopes: Vec<Arc<str>>,
     /// The file with the key that signs as governance; `None`: [`KEY_FILE`] beside the log's key.
     pub key: Option<PathBuf>,
+    /// Whether a key with the scope `keyward.self:rotate` may rotate itself.
+    pub self_rotation: bool,
+    /// How long it stays usable then, at most, in days: 0 to [`GRACE_MAX_DAYS`], by default
+    /// [`SELF_ROTATION_GRACE_DEFAULT_DAYS`].
+    pub self_rotation_grace_days: u64,
 }
 
 impl Default for GovernanceConfig {
@@ -47,6 +56,8 @@ impl Default for GovernanceConfig {
             order_hours: ORDER_DEFAULT_HOURS,
             scopes: Vec::new(),
             key: None,
+            self_rotation: false,
+            self_rotation_grace_days: SELF_ROTATION_GRACE_DEFAULT_DAYS,
         }
     }
 }
@@ -66,6 +77,11 @@ pub(super) fn read(
         least: 1,
         most: ORDER_MAX_HOURS,
     };
+    const GRACE: Bounds = Bounds {
+        key: "self_rotation_grace_days",
+        least: 0,
+        most: GRACE_MAX_DAYS,
+    };
     let governance = GovernanceConfig {
         max_lifetime_days: section.number(LIFETIME, LIFETIME_DEFAULT_DAYS, problems),
         order_hours: section.number(ORDER, ORDER_DEFAULT_HOURS, problems),
@@ -73,6 +89,8 @@ pub(super) fn read(
         key: section
             .text("key", problems)
             .map(|key| super::beside(file, key.value)),
+        self_rotation: section.flag("self_rotation", problems),
+        self_rotation_grace_days: section.number(GRACE, SELF_ROTATION_GRACE_DEFAULT_DAYS, problems),
     };
     section.finish(problems);
     governance

@@ -47,6 +47,8 @@ pub struct ServerConfig {
     pub allow_loopback: bool,
     /// Whether answers say when the key ends as `Deprecation` and `Sunset`.
     pub announce_sunset: bool,
+    /// Whether keys are kept here too, over the Admin API.
+    pub admin: bool,
     /// TLS on every TCP address; `None`: none.
     pub tls: Option<TlsConfig>,
 }
@@ -98,6 +100,7 @@ impl Default for ServerConfig {
             caller_secret: None,
             allow_loopback: false,
             announce_sunset: false,
+            admin: false,
             tls: None,
         }
     }
@@ -144,6 +147,7 @@ pub(super) fn read(
             .map(|path| beside(file, path.value)),
         allow_loopback: section.flag("allow_loopback", problems),
         announce_sunset: section.flag("announce_sunset", problems),
+        admin: section.flag("admin", problems),
         tls: section
             .section("tls", "[server.tls]", problems)
             .and_then(|section| read_tls(section, file, problems)),

@@ -545,7 +545,7 @@ fn the_catalogue_is_that_of_the_routes_and_of_governance() {
 
 #[test]
 fn lists_of_scopes_are_checked() {
-    let many = vec!["\"a:b\""; catalogue::CATALOGUE_MAX + 1].join(",");
+    let many = vec!["\"a:b\""; crate::key::catalogue::CATALOGUE_MAX + 1].join(",");
     for (lines, problem) in [
         (
             "[governance]\nscopes = [\"a:*\"]".to_owned(),

@@ -117,6 +117,19 @@ pub enum Unauthorized {
         /// What may be granted.
         may_grant: String,
     },
+    /// A scope of keyward's own, on a key that is not theirs to have.
+    #[error("a key of `{owner}` does not get `{grant}`: {why}")]
+    Control {
+        /// What was to be granted.
+        grant: String,
+        /// Whose key it is.
+        owner: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// By a key, where there are no principals.
+    #[error("keys are changed here by somebody whom a [[principal]] of the configuration names")]
+    Nobody,
     /// A role, and no live certification.
     #[error("`{name}` may not {what}: {why}; it needs a passed certification that has not ended")]
     Certification {
@@ -261,24 +274,6 @@ impl Principal {
     }
 }
 
-/// Whether whoever works under a user's name on this machine may grant all of this to a key, one
-/// action implying another as said. Where a configuration names no principals, anybody may.
-///
-/// # Errors
-/// [`Unauthorized`] when there are principals, and this user is none, or one who may not.
-pub fn authorize_grants<'g>(
-    principals: &[Principal],
-    os_user: &str,
-    (grants, implications): (impl IntoIterator<Item = &'g str>, &Implications),
-) -> Result<(), Unauthorized> {
-    if principals.is_empty() {
-        return Ok(());
-    }
-    let principal = principals.iter().find(|it| &*it.os_user == os_user);
-    let principal = principal.ok_or_else(|| Unauthorized::Stranger(os_user.to_owned()))?;
-    principal.check_grants(grants, implications)
-}
-
 /// Who does something on this machine.
 ///
 /// Where a configuration names no principals there is no governance of people: whoever may write
@@ -320,6 +315,8 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::governance::identity::Identity;
+    use crate::governance::rules::KeyRules;
 
     fn at(text: &str) -> Timestamp {
         Timestamp::parse(text).unwrap()
@@ -385,14 +382,28 @@ mod tests {
         }
     }
 
+    fn authorize_grants(
+        principals: Vec<Principal>,
+        os_user: &str,
+        (grants, implications): (&[&str], &Implications),
+    ) -> Result<(), Unauthorized> {
+        let rules = KeyRules {
+            principals,
+            implications: implications.clone(),
+            ..KeyRules::default()
+        };
+        let who = Identity::OsUser(os_user.to_owned());
+        let now = at("2026-06-01T00:00:00Z");
+        who.authorize_grants(&rules, ("sync", grants.iter().copied()), now)
+    }
+
     #[test]
     fn nobody_grants_beyond_what_they_may() {
         let (none, standard) = (Implications::default(), Implications::standard());
         let granted = |may_grant: Option<&[&str]>, grants: &[&str], implied: &Implications| {
             let mut ann = principal(&[Role::Manager], 80);
             ann.may_grant = may_grant.map(|it| it.iter().map(|it| (*it).into()).collect());
-            let principals = [ann];
-            authorize_grants(&principals, "ann1", (grants.iter().copied(), implied))
+            authorize_grants(vec![ann], "ann1", (grants, implied))
         };
         let may = |may_grant, grants: &[&str]| granted(may_grant, grants, &standard);
         assert_eq!(may(None, &["*:*"]), Ok(()));
@@ -421,9 +432,9 @@ mod tests {
         assert!(may(Some(&[]), &["inventory:read"]).is_err());
         // Where it implies nothing, it is not.
         assert!(granted(Some(inventory), &["orders:read"], &none).is_err());
-        assert_eq!(authorize_grants(&[], "bob", (["*:*"], &none)), Ok(()));
-        let managers = [principal(&[Role::Manager], 80)];
-        let stranger = authorize_grants(&managers, "bob", (["a:b"], &none));
+        assert_eq!(authorize_grants(vec![], "bob", (&["*:*"], &none)), Ok(()));
+        let managers = vec![principal(&[Role::Manager], 80)];
+        let stranger = authorize_grants(managers, "bob", (&["a:b"], &none));
         assert_eq!(stranger, Err(Unauthorized::Stranger("bob".to_owned())));
     }
 

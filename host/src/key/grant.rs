@@ -22,6 +22,10 @@ const STANDARD: [(&str, &[&str]); 2] = [
     ("admin", &["read", "write", "delete"]),
 ];
 
+/// What the resources of keyward's own scopes begin with. A wildcard for all resources does not
+/// mean them.
+pub const OWN_PREFIX: &str = "keyward.";
+
 /// Which actions a granted action grants besides itself, every chain followed to its end. By
 /// default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

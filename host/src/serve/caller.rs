@@ -21,14 +21,17 @@ pub(super) struct Channel {
     pub(super) peer: Option<Address>,
     /// It has shown a certificate that was checked.
     pub(super) has_certificate: bool,
+    /// What it sends cannot be read on the way.
+    pub(super) is_private: bool,
 }
 
 impl Channel {
     /// A caller at an address, or at a Unix socket, who has shown no certificate.
-    pub(super) const fn new(peer: Option<Address>) -> Self {
+    pub(super) fn new(peer: Option<Address>) -> Self {
         Self {
             peer,
             has_certificate: false,
+            is_private: peer.is_none_or(|peer| peer.ip().is_loopback()),
         }
     }
 }
@@ -74,10 +77,7 @@ mod tests {
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
     fn channel(peer: Option<&str>) -> Channel {
-        Channel {
-            peer: peer.map(|it| it.parse().unwrap()),
-            has_certificate: false,
-        }
+        Channel::new(peer.map(|it| it.parse().unwrap()))
     }
 
     fn with(secrets: &[&'static str]) -> HeaderMap {
@@ -123,5 +123,19 @@ mod tests {
             ..channel(Some("203.0.113.9"))
         };
         assert!(near.admits(certified, &nothing));
+    }
+
+    #[test]
+    fn what_leaves_the_machine_in_clear_is_not_private() {
+        for (peer, expected) in [
+            (None, true),
+            (Some("127.0.0.9"), true),
+            (Some("::1"), true),
+            (Some("::ffff:127.0.0.1"), true),
+            (Some("203.0.113.9"), false),
+            (Some("10.0.0.1"), false),
+        ] {
+            assert_eq!(channel(peer).is_private, expected, "{peer:?}");
+        }
     }
 }

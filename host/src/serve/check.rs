@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use tokio::time::timeout;
 
+use super::admin::Admin;
 use super::answer::{Answer, Answers};
 use super::caller::{CALLER_HEADER, Callers, Channel};
 use super::client::{ForwardingHeader, Trust};
@@ -26,12 +27,16 @@ use crate::authorizer::Authorizer;
 use crate::client::Client;
 use crate::config::server::ServerConfig;
 use crate::decision::{Decision, Permission};
+use crate::registry::KeyEntry;
 use crate::timestamp::Timestamp;
 
 /// The largest body of a check that is read, in bytes; it is not looked at.
 const DRAINED_MAX_BYTES: usize = 64 * 1024;
 /// How long a body may take to come, in seconds.
 const BODY_MAX_SECONDS: u64 = 5;
+
+/// What requests to the service itself are called in metrics.
+const ADMIN: &str = "admin";
 
 /// What is sent back.
 pub(super) type Body = Either<Full<Bytes>, tonic::body::Body>;
@@ -46,6 +51,7 @@ pub(super) struct Checks {
     answers: Answers,
     metrics: Metrics,
     is_ready: AtomicBool,
+    admin: Option<Admin>,
 }
 
 impl Checks {
@@ -86,7 +92,53 @@ impl Checks {
             answers,
             metrics: Metrics::default(),
             is_ready: AtomicBool::new(false),
+            admin: None,
         }
+    }
+
+    pub(super) fn with_admin(self, admin: Option<Admin>) -> Self {
+        Self { admin, ..self }
+    }
+
+    /// Decides on a request to the service itself, which needs a scope. What is not allowed is
+    /// answered as a check is.
+    pub(super) async fn admit(
+        &self,
+        channel: Channel,
+        head: &Parts,
+        scope: &str,
+    ) -> (Timestamp, Result<Arc<KeyEntry>, Answer>) {
+        let at = Head {
+            method: &head.method,
+            uri: &head.uri,
+            headers: &head.headers,
+            peer: channel.peer,
+        };
+        let mut settings = self.settings.clone();
+        settings.credential.query = None;
+        let client = client_of(at, &self.settings);
+        let asked = settings.read_embedded(at, client.clone());
+        let asked = asked.map(|asked| Asked {
+            required_scope: Some(scope.to_owned()),
+            ..asked
+        });
+        let now = (self.clock)();
+        let decided = self.decide(asked, Some(client)).await;
+        let answer = match decided {
+            Ok((decision, Some(entry))) if decision.permission() == Permission::Allow => {
+                let allow = Permission::Allow.as_str();
+                self.metrics.answered(ADMIN, allow, StatusCode::OK.as_u16());
+                return (now, Ok(entry));
+            }
+            Ok((decision, _)) => {
+                let origin = Origin::of(Profile::Embedded);
+                self.answers.answer(&decision, None, &origin)
+            }
+            Err(Late) => late(),
+        };
+        let deny = Permission::Deny.as_str();
+        self.metrics.answered(ADMIN, deny, answer.status.as_u16());
+        (now, Err(answer))
     }
 
     pub(super) const fn authorizer(&self) -> &Arc<Authorizer> {
@@ -205,6 +257,12 @@ pub(super) async fn answer(
         }
         "/readyz" => return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
         _ => {}
+    }
+    // Whoever asks here has a key of their own.
+    if let Some(admin) = &checks.admin
+        && admin.has(request.uri().path())
+    {
+        return admin.answer(checks, channel, request).await;
     }
     if !checks.callers.admits(channel, request.headers()) {
         checks.metrics.caller_refused();

@@ -75,6 +75,7 @@ impl Connections {
                 };
                 let limit = Duration::from_secs(HANDSHAKE_MAX_SECONDS);
                 if let Ok(Ok(stream)) = timeout(limit, acceptor.accept(stream)).await {
+                    channel.is_private = true;
                     channel.has_certificate = stream.get_ref().1.peer_certificates().is_some();
                     self.speak(stream, channel, graceful).await;
                 }

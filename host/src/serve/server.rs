@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::admin::{Admin, KeySource};
 use super::caller::{Callers, SECRET_MAX_BYTES, SECRET_MIN_BYTES};
 use super::check::Checks;
 use super::connection::Connections;
@@ -50,6 +51,8 @@ pub struct Hooks {
     pub follower: Option<Follower>,
     /// What the rules are made from.
     pub source: Box<dyn RuleSource>,
+    /// What the Admin API knows keys by; `None`: there is none.
+    pub keys: Option<Arc<dyn KeySource>>,
 }
 
 impl std::fmt::Debug for Hooks {
@@ -126,7 +129,10 @@ pub fn run(
     };
     let deadline = Duration::from_millis(config.deadline_ms);
     let decider = Decider::new(Arc::clone(&authorizer), deadline, here);
-    let checks = Arc::new(Checks::new(config, (callers, decider), hooks.clock));
+    let admin = hooks.keys.clone();
+    let admin = admin.map(|keys| Admin::new(config.admin, keys));
+    let checks = Checks::new(config, (callers, decider), hooks.clock).with_admin(admin);
+    let checks = Arc::new(checks);
     let service = Service {
         connections: Connections::new(Arc::clone(&checks), tls.map(TlsAcceptor::from)),
         checks,
@@ -209,7 +215,9 @@ impl Service {
         let authorizer = Arc::clone(self.checks.authorizer());
         let thread = thread::spawn(move || {
             let mut is_failing = false;
-            while !stopped.load(Ordering::Acquire) {
+            // Once more in the end: what was changed here is in the log.
+            loop {
+                let is_last = stopped.load(Ordering::Acquire);
                 match authorizer.follow(&mut follower) {
                     Ok(changes) => {
                         if changes > 0 {
@@ -223,6 +231,9 @@ impl Service {
                         tracing::error!(%error, "the registry is not followed");
                     }
                     Err(_) => {}
+                }
+                if is_last {
+                    break;
                 }
                 thread::sleep(Duration::from_millis(FOLLOW_INTERVAL_MS));
             }

@@ -56,7 +56,10 @@ pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failur
     drop(keeper);
     let governance = governance_signer(&config)?;
     let proof = match issued(&config, key, &governance)? {
-        Some(proof) => proof,
+        Some((index, proof)) => {
+            say(format_args!("certified before, as entry {index}"));
+            proof
+        }
         None => issue(&config, intent, (key, &governance))?,
     };
     let limited = limited(&proof).map_err(Failure::usage)?;
@@ -74,7 +77,7 @@ pub(super) fn run(config: &Path, args: &RevocationArgs) -> Result<Status, Failur
 }
 
 fn check_revoked(keeper: &Keeper<'_>, key: KeyId) -> Result<(), Failure> {
-    match keeper.registry.state(&key, keeper.now)? {
+    match keeper.core.registry.state(&key, keeper.core.now)? {
         Some((State::Revoked, _)) => Ok(()),
         Some((state, _)) => Err(Failure::usage(anyhow!(
             "key {key} is {}, and only a revoked key is certified as that",
@@ -86,7 +89,11 @@ fn check_revoked(keeper: &Keeper<'_>, key: KeyId) -> Result<(), Failure> {
 
 /// The certificate that there is; `None`: there is none, or none that a checkpoint signs yet. A
 /// host may be writing the log.
-fn issued(config: &Config, key: KeyId, governance: &Signer) -> Result<Option<Proof>, Failure> {
+pub(in crate::cli) fn issued(
+    config: &Config,
+    key: KeyId,
+    governance: &Signer,
+) -> Result<Option<(u64, Proof)>, Failure> {
     let folder = &config.log.path;
     let Ok(reader) = LogReader::open(folder) else {
         return Ok(None);
@@ -98,10 +105,7 @@ fn issued(config: &Config, key: KeyId, governance: &Signer) -> Result<Option<Pro
         return Ok(None);
     };
     match prove(folder, index) {
-        Ok(proof) => {
-            say(format_args!("certified before, as entry {index}"));
-            Ok(Some(proof))
-        }
+        Ok(proof) => Ok(Some((index, proof))),
         Err(ProveError::NotSigned { .. }) => Ok(None),
         Err(error) => Err(failed(config, error)),
     }
@@ -127,7 +131,7 @@ fn issue(
         )));
     }
     let keeper = Keeper::begin(config, intent)?;
-    let now = keeper.now;
+    let now = keeper.core.now;
     let Some(log) = keeper.into_log() else {
         return Err(Failure::storage(anyhow!(
             "a host is writing the log, and a certificate is an entry of its own; stop the host, or \

@@ -108,24 +108,29 @@ pub(super) fn shorten(config: &Config, args: &ShortenArgs) -> Result<Status, Fai
     let record = keeper.key(&id)?;
     let end = args
         .expires_at
-        .unwrap_or_else(|| keeper.now.after_ms(args.in_ms.unwrap_or(0)));
+        .unwrap_or_else(|| keeper.core.now.after_ms(args.in_ms.unwrap_or(0)));
     let edit = Edit::Shorten(end);
     let mut checks = Checks::default();
-    preflight::authority(config, (&[Action::Restrict], keeper.now), [], &mut checks);
+    let nothing = ("", []);
+    keeper
+        .core
+        .asking()
+        .authority(&[Action::Restrict], nothing, &mut checks);
     // What is later than the end that is locked is refused by the registry, which tells of it.
     if args.dry_run || record.expires_at.is_none_or(|locked| end <= locked) {
-        checks.shortening(&record, (keeper.now, end));
+        checks.shortening(&record, (keeper.core.now, end));
     }
-    preflight::registry(&keeper, &record, &mut checks)?;
-    preflight::change(&keeper, (&record, &edit), &mut checks)?;
+    keeper.core.check_history(&record, &mut checks)?;
+    keeper.core.check_change((&record, &edit), &mut checks)?;
     let reason = args.reason.as_deref();
-    finish(&mut keeper, (id, args.dry_run), (&edit, reason), &checks)
+    let which = (id, args.dry_run);
+    finish((config, &mut keeper), which, (&edit, reason), &checks)
 }
 
 pub(super) fn end_grace(config: &Config, args: &Reasoned) -> Result<Status, Failure> {
     let id = args.key.id()?;
     let mut keeper = begin(config, args.dry_run, intent(id, Action::Restrict))?;
-    let edit = Edit::EndGrace(keeper.now);
+    let edit = Edit::EndGrace(keeper.core.now);
     make_or_rehearse(config, &mut keeper, args, (Action::Restrict, &edit))
 }
 
@@ -141,19 +146,23 @@ pub(super) fn networks(config: &Config, args: &NetworksArgs) -> Result<Status, F
     } else {
         &[Action::Adjust]
     };
-    preflight::authority(config, (actions, keeper.now), [], &mut checks);
+    keeper
+        .core
+        .asking()
+        .authority(actions, ("", []), &mut checks);
     checks.expiry_of(&record, config.governance.max_lifetime_days);
-    let from = keeper.now.before_ms(args.over);
-    let least = keeper.now.before_ms(REPLAYED_LEAST_DAYS * DAY_MS);
+    let from = keeper.core.now.before_ms(args.over);
+    let least = keeper.core.now.before_ms(REPLAYED_LEAST_DAYS * DAY_MS);
     if from > least.max(record.issued_at) {
         checks.not_replayed(NETWORKS, from, args.accept_breakage);
     }
     let accepted = (&edit, args.accept_breakage);
     preflight::replayed(config, (&record, from), accepted, &mut checks)?;
-    preflight::registry(&keeper, &record, &mut checks)?;
-    preflight::change(&keeper, (&record, &edit), &mut checks)?;
+    keeper.core.check_history(&record, &mut checks)?;
+    keeper.core.check_change((&record, &edit), &mut checks)?;
     let reason = args.reason.as_deref();
-    finish(&mut keeper, (id, args.dry_run), (&edit, reason), &checks)
+    let which = (id, args.dry_run);
+    finish((config, &mut keeper), which, (&edit, reason), &checks)
 }
 
 const fn intent(id: KeyId, action: Action) -> Intent {
@@ -190,7 +199,7 @@ pub(super) fn begin(
 
 /// Prints what the checks found, or goes by it and makes the change.
 pub(super) fn finish(
-    keeper: &mut Keeper<'_>,
+    (config, keeper): (&Config, &mut Keeper<'_>),
     (id, is_dry_run): (KeyId, bool),
     change: (&Edit, Option<&str>),
     checks: &Checks,
@@ -198,7 +207,7 @@ pub(super) fn finish(
     if is_dry_run {
         return preflight::report(checks);
     }
-    preflight::proceed(keeper, Some(id), checks)?;
+    preflight::proceed(config, keeper, Some(id), checks)?;
     make(keeper, id, change)
 }
 

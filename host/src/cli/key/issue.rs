@@ -8,17 +8,20 @@ use clap::{ArgGroup, Args, ValueEnum, ValueHint};
 
 use super::super::output::{clip, is_discarded};
 use super::super::{Failure, Status, open, print, say};
-use super::keeper::{Intent, Keeper, database, registry_failed};
+use super::keeper::{Intent, Keeper, database, os_user, registry_failed};
+use super::preflight::Known;
 use super::{preflight, time};
 use crate::address::Network;
 use crate::clock;
 use crate::config::{Config, RegistrySource};
 use crate::credential::random::operating_system;
+use crate::governance::identity::Identity;
 use crate::governance::import::Imported;
-use crate::governance::preflight::{CHANGE, Checks, EXPIRY, Verdict};
+use crate::governance::lifecycle::Asking;
+use crate::governance::preflight::{CHANGE, Checks};
 use crate::governance::principal::Action;
-use crate::key::json::{CheckedKey, KeyFile};
-use crate::key::{Environment, KeyId};
+use crate::key::Environment;
+use crate::key::json::CheckedKey;
 use crate::registry::sqlite::{NewKey, SqliteRegistry};
 use crate::timestamp::{DAY_MS, Timestamp};
 
@@ -100,13 +103,19 @@ pub(super) fn issue(config: &Config, args: &IssueArgs) -> Result<Status, Failure
     let mut checks = Checks::default();
     if args.dry_run {
         existing(config)?;
-        new_key(config, args, clock::now(), &mut checks)?;
+        let who = Identity::OsUser(os_user(config));
+        let asking = Asking {
+            rules: &config.key_rules(),
+            who: &who,
+            now: clock::now(),
+        };
+        new_key(config, args, asking, &mut checks)?;
         return preflight::report(&checks);
     }
     must_be_shown()?;
     let mut keeper = Keeper::begin(config, intent)?;
-    let new = new_key(config, args, keeper.now, &mut checks)?;
-    preflight::proceed(&mut keeper, None, &checks)?;
+    let new = new_key(config, args, keeper.core.asking(), &mut checks)?;
+    preflight::proceed(config, &mut keeper, None, &checks)?;
     let (record, secret) = keeper.change(args.reason.as_deref(), |registry, by| {
         registry.issue(&new, by, &mut operating_system())
     })?;
@@ -144,19 +153,18 @@ pub(super) fn must_be_shown() -> Result<(), Failure> {
 fn new_key(
     config: &Config,
     args: &IssueArgs,
-    now: Timestamp,
+    asking: Asking<'_>,
     checks: &mut Checks,
 ) -> Result<NewKey, Failure> {
-    let in_days = |days: u32| now.after_ms(u64::from(days).saturating_mul(DAY_MS));
+    let in_days = |days: u32| asking.now.after_ms(u64::from(days).saturating_mul(DAY_MS));
     let end = args.expires_in_days.map(in_days);
-    let grants = preflight::grants(config, (&args.scopes, args.keep_wildcard), &[], checks);
-    let new = NewKey {
+    let mut new = NewKey {
         owner: args.owner.clone(),
         environment: match args.environment {
             EnvironmentArg::Live => Environment::Live,
             EnvironmentArg::Test => Environment::Test,
         },
-        scopes: grants.unwrap_or_else(|| args.scopes.clone()),
+        scopes: args.scopes.clone(),
         expires_at: args.expires_at.or(end).ok_or_else(|| {
             Failure::usage(anyhow!(
                 "a key needs an end; give --expires-at or --expires-in-days"
@@ -168,21 +176,7 @@ fn new_key(
         read_only: args.read_only,
         labels: args.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
     };
-    let scopes = new.scopes.iter().map(String::as_str);
-    preflight::authority(config, (&[Action::Issue], now), scopes, checks);
-    checks.expiry((now, new.expires_at), config.governance.max_lifetime_days);
-    if args.not_before.is_some_and(|start| start >= new.expires_at) {
-        let text = "it may not be used before it ends: no use at all";
-        checks.add(EXPIRY, Verdict::Refused, text);
-    }
-    if args.rotate_by.is_some_and(|due| due <= now) {
-        checks.add(EXPIRY, Verdict::Warning, "it is to be rotated at once");
-    }
-    let id: KeyId = "000000000000".parse().map_err(Failure::usage)?;
-    let record = new.record(id, now);
-    preflight::policies(config, (&record, now), checks);
-    let checked = KeyFile::new(&record, None).check(open::key_options(&config.registry));
-    checks.add_result(CHANGE, checked.map(|_| "a new key"));
+    asking.issue((&mut new, args.keep_wildcard), &Known(config), checks);
     Ok(new)
 }
 
@@ -229,7 +223,14 @@ pub(super) fn import(config: &Config, args: &ImportArgs) -> Result<Status, Failu
         open::key_file(file, options)
     }?;
     if args.dry_run {
-        let mut checks = import_checks(config, &keys, clock::now());
+        let who = Identity::OsUser(os_user(config));
+        let rules = config.key_rules();
+        let asking = Asking {
+            rules: &rules,
+            who: &who,
+            now: clock::now(),
+        };
+        let mut checks = import_checks(asking, &keys);
         let importable = match existing(config)? {
             Some(registry) => registry.check_import(&keys, clock::now()),
             None => Ok(()),
@@ -245,26 +246,30 @@ pub(super) fn import(config: &Config, args: &ImportArgs) -> Result<Status, Failu
         key: None,
     };
     let mut keeper = Keeper::begin(config, intent)?;
-    let checks = import_checks(config, &keys, keeper.now);
-    preflight::proceed(&mut keeper, None, &checks)?;
+    let checks = import_checks(keeper.core.asking(), &keys);
+    preflight::proceed(config, &mut keeper, None, &checks)?;
     let reason = args.reason.as_deref();
     let count = keeper.change(reason, |registry, by| registry.import(keys, by))?;
     print(&format!("imported {count} keys\n"))
 }
 
-fn import_checks(config: &Config, keys: &[CheckedKey], now: Timestamp) -> Checks {
-    let catalogue = config.catalogue();
-    let most_days = config.governance.max_lifetime_days;
-    let imported = Imported::new(keys, (now, most_days), |it| catalogue.has(it));
+fn import_checks(asking: Asking<'_>, keys: &[CheckedKey]) -> Checks {
+    let rules = asking.rules;
+    let most_days = rules.max_lifetime_days;
+    let imported = Imported::new(keys, (asking.now, most_days), |it| rules.catalogue.has(it));
     let actions = if imported.breaks_rules() {
         &[Action::Issue, Action::SetRulesAside][..]
     } else {
         &[Action::Issue]
     };
-    let scopes = keys.iter().flat_map(|key| key.record().scopes.iter());
-    let scopes: BTreeSet<&str> = scopes.map(|it| &**it).collect();
+    let mut granted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for record in keys.iter().map(CheckedKey::record) {
+        let scopes = record.scopes.iter().map(|it| &**it);
+        granted.entry(&record.owner).or_default().extend(scopes);
+    }
+    // What is refused to one owner's keys is refused as a whole.
     let mut checks = Checks::default();
-    preflight::authority(config, (actions, now), scopes, &mut checks);
+    asking.authority_for_all(actions, &granted, &mut checks);
     imported.check(&mut checks);
     checks
 }

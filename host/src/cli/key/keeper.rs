@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::anyhow;
 use nix::unistd::{Uid, User};
@@ -9,31 +10,22 @@ use nix::unistd::{Uid, User};
 use super::super::{Failure, open, say};
 use crate::clock;
 use crate::config::{Config, RegistrySource};
+use crate::governance;
+use crate::governance::identity::Identity;
+pub(in crate::cli) use crate::governance::keeper::Intent;
+use crate::governance::keeper::KeeperError;
 use crate::governance::principal::{Action, authorize};
 use crate::governance::recorded::{RecordError, record};
-use crate::key::event::REASON_MAX_BYTES;
 use crate::key::json::KeyOptions;
 use crate::key::{KeyId, KeyRecord};
 use crate::log::{Log, LogError};
 use crate::registry::sqlite::{By, SqliteError, SqliteRegistry};
-use crate::timestamp::Timestamp;
 
-/// Somebody at work: the registry, and the log if no host is writing it.
+/// Somebody at work: with the registry, and the log if no host is writing it.
 pub(in crate::cli) struct Keeper<'a> {
     config: &'a Config,
-    pub(in crate::cli) registry: SqliteRegistry,
+    pub(in crate::cli) core: governance::keeper::Keeper,
     log: Option<Log>,
-    pub(in crate::cli) now: Timestamp,
-    actor: String,
-    /// The operating system's user.
-    user: String,
-}
-
-/// What is to be done, to which key.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct Intent {
-    pub(in crate::cli) action: Action,
-    pub(in crate::cli) key: Option<KeyId>,
 }
 
 impl<'a> Keeper<'a> {
@@ -42,18 +34,10 @@ impl<'a> Keeper<'a> {
     pub(in crate::cli) fn begin(config: &'a Config, intent: Intent) -> Result<Self, Failure> {
         let open = match intent.action {
             Action::Issue => SqliteRegistry::open,
-            action if is_restriction(action) => SqliteRegistry::open_to_restrict,
+            action if action.is_restriction() => SqliteRegistry::open_to_restrict,
             _ => SqliteRegistry::open_existing,
         };
-        let registry = database(config, open)?;
-        let mut keeper = Self {
-            config,
-            registry,
-            log: None,
-            now: clock::now(),
-            actor: os_user(config),
-            user: os_user(config),
-        };
+        let mut keeper = Self::new(config, database(config, open)?);
         keeper.authorize(intent)?;
         // What takes away is done also where the log is out of order: nobody allows then anyway.
         let told = open_log(config).and_then(|log| {
@@ -63,7 +47,7 @@ impl<'a> Keeper<'a> {
         match told {
             Ok(()) => {}
             Err(Failure::Storage(error) | Failure::Usage(error))
-                if is_restriction(intent.action) =>
+                if intent.action.is_restriction() =>
             {
                 say(format_args!("warning: not recorded for now: {error:#}"));
                 keeper.log = None;
@@ -75,14 +59,7 @@ impl<'a> Keeper<'a> {
 
     /// Lets somebody look who may.
     pub(in crate::cli) fn look(config: &'a Config) -> Result<Self, Failure> {
-        let mut keeper = Self {
-            config,
-            registry: database(config, SqliteRegistry::open_existing)?,
-            log: None,
-            now: clock::now(),
-            actor: os_user(config),
-            user: os_user(config),
-        };
+        let mut keeper = Self::new(config, database(config, SqliteRegistry::open_existing)?);
         keeper.authorize(Intent {
             action: Action::View,
             key: None,
@@ -90,49 +67,26 @@ impl<'a> Keeper<'a> {
         Ok(keeper)
     }
 
+    fn new(config: &'a Config, registry: SqliteRegistry) -> Self {
+        let who = Identity::OsUser(os_user(config));
+        let rules = Arc::new(config.key_rules());
+        Self {
+            config,
+            core: governance::keeper::Keeper::new(registry, rules, (who, clock::now())),
+            log: None,
+        }
+    }
+
     /// Lets go on who may do something more. A refusal is an event.
     pub(in crate::cli) fn authorize(&mut self, intent: Intent) -> Result<(), Failure> {
-        let may = authorize(
-            &self.config.principals,
-            &self.user,
-            (intent.action, self.now),
-        );
-        match may {
-            Ok(actor) => {
-                self.actor = actor.to_owned();
-                Ok(())
-            }
-            Err(refused) => {
-                let principals = &self.config.principals;
-                let known = principals.iter().find(|it| *it.os_user == *self.user);
-                self.actor = known.map_or_else(|| self.user.clone(), |it| it.name.to_string());
-                self.note_refusal(intent.key, &refused.to_string())?;
-                Err(Failure::usage(refused))
-            }
-        }
+        let may = self.core.authorize(intent);
+        may.map_err(|error| keeper_failed(self.config, error))
     }
 
     /// A key.
     pub(super) fn key(&self, id: &KeyId) -> Result<KeyRecord, Failure> {
-        let found = self.registry.get(id);
-        found
-            .and_then(|record| record.ok_or(SqliteError::NoKey(*id)))
-            .map_err(|error| registry_failed(self.config, error))
-    }
-
-    /// Makes an event of an attempt that is refused. The log takes it with the next change; a
-    /// refusal does not wait for it.
-    pub(super) fn note_refusal(&mut self, key: Option<KeyId>, why: &str) -> Result<(), Failure> {
-        let why = why.get(..why.floor_char_boundary(REASON_MAX_BYTES));
-        let by = By {
-            at: self.now,
-            actor: Some(&self.actor),
-            user: Some(&self.user),
-            reason: why,
-        };
-        let noted = self.registry.note_refusal(key, by);
-        noted.map_err(|error| registry_failed(self.config, error))?;
-        Ok(())
+        let found = self.core.key(id);
+        found.map_err(|error| registry_failed(self.config, error))
     }
 
     /// Makes a change, and tells the log of it.
@@ -141,13 +95,7 @@ impl<'a> Keeper<'a> {
         reason: Option<&str>,
         change: impl FnOnce(&mut SqliteRegistry, By<'_>) -> Result<T, SqliteError>,
     ) -> Result<T, Failure> {
-        let by = By {
-            at: self.now,
-            actor: Some(&self.actor),
-            user: Some(&self.user),
-            reason,
-        };
-        let changed = change(&mut self.registry, by);
+        let changed = self.core.change(reason, change);
         // A refusal can be an event too.
         let recorded = self.record();
         let changed = changed.map_err(|error| registry_failed(self.config, error))?;
@@ -158,21 +106,6 @@ impl<'a> Keeper<'a> {
             ));
         }
         Ok(changed)
-    }
-
-    /// What a change would come to, without making it.
-    pub(super) fn rehearse<T>(
-        &mut self,
-        reason: Option<&str>,
-        change: impl FnOnce(&mut SqliteRegistry, By<'_>) -> Result<T, SqliteError>,
-    ) -> Result<T, SqliteError> {
-        let by = By {
-            at: self.now,
-            actor: Some(&self.actor),
-            user: Some(&self.user),
-            reason,
-        };
-        self.registry.rehearse(|registry| change(registry, by))
     }
 
     /// The log, which has all events; `None`: a host is writing it.
@@ -186,7 +119,7 @@ impl<'a> Keeper<'a> {
             return Ok(());
         };
         let folder = &self.config.log.path;
-        let recorded = record(&mut self.registry, (log, folder));
+        let recorded = record(&mut self.core.registry, (log, folder));
         let told = recorded.map_err(|error| match error {
             RecordError::Registry(error) => registry_failed(self.config, error),
             error => {
@@ -223,13 +156,6 @@ fn open_log(config: &Config) -> Result<Option<Log>, Failure> {
         },
         Err(failure) => Err(failure),
     }
-}
-
-const fn is_restriction(action: Action) -> bool {
-    matches!(
-        action,
-        Action::Restrict | Action::OrderRevocation | Action::ConfirmRevocation | Action::Emergency
-    )
 }
 
 /// The person, by the operating system's name. Where the command runs as root or as the owner of
@@ -269,6 +195,15 @@ where
                 path.display()
             )))
         }
+    }
+}
+
+/// Why a keeper did not do something, as a command ends with it.
+pub(super) fn keeper_failed(config: &Config, error: KeeperError) -> Failure {
+    match error {
+        KeeperError::Registry(error) => registry_failed(config, error),
+        KeeperError::Evidence(error) => Failure::Storage(anyhow!(error)),
+        KeeperError::Unauthorized(_) | KeeperError::Refused(_) => Failure::usage(error),
     }
 }
 

@@ -106,6 +106,7 @@ impl ListArgs {
                 End::At(time) => time,
                 End::Within(ms) => now.after_ms(ms),
             }),
+            after: None,
         }
     }
 
@@ -121,14 +122,15 @@ impl ListArgs {
 }
 
 pub(super) fn run(config: &Config, args: &ListArgs) -> Result<Status, Failure> {
-    let mut marks = if args.no_marks {
+    let policies = if args.no_marks {
         None
     } else {
         let engine = open::engine().map_err(Failure::usage)?;
         let policies = open::policies(&config.policies, &engine)
             .map_err(|problems| Failure::usage(anyhow!("{}", problems.join("\n"))))?;
-        Some(Marks::new(policies))
+        Some(policies)
     };
+    let mut marks = policies.as_ref().map(Marks::new);
     let now = clock::now();
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout().lock()));
     let implications = config.implications();
@@ -169,6 +171,7 @@ fn each(
     if let RegistrySource::Database(_) = config.registry.source {
         let keeper = Keeper::look(config)?;
         return keeper
+            .core
             .registry
             .select((filter, now), |key| each(key).map_err(Ended::Failed))
             .map_err(|ended| match ended {

@@ -20,8 +20,8 @@ use crate::timestamp::Timestamp;
 const ANSWERS_KEPT_MAX: usize = 65_536;
 
 /// The policies, and what they said so far.
-pub(super) struct Marks {
-    policies: PolicySet,
+pub(in crate::cli) struct Marks<'p> {
+    policies: &'p PolicySet,
     known: Vec<Known>,
 }
 
@@ -47,8 +47,8 @@ enum Next {
     Said(Option<Rc<str>>),
 }
 
-impl Marks {
-    pub(super) fn new(policies: PolicySet) -> Self {
+impl<'p> Marks<'p> {
+    pub(in crate::cli) fn new(policies: &'p PolicySet) -> Self {
         let known = policies.policies().iter().map(|_| Known::default());
         Self {
             known: known.collect(),
@@ -66,6 +66,14 @@ impl Marks {
         policies
             .filter_map(|(policy, known)| known.mark(policy, &facts))
             .collect()
+    }
+}
+
+impl Marks<'_> {
+    /// As [`Marks::of`], as texts.
+    pub(in crate::cli) fn reasons(&mut self, record: &KeyRecord, now: Timestamp) -> Vec<String> {
+        let reasons = self.of(record.clone(), now);
+        reasons.iter().map(ToString::to_string).collect()
     }
 }
 

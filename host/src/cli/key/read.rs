@@ -84,9 +84,9 @@ pub(super) fn history(config: &Config, id: KeyId) -> Result<Status, Failure> {
         };
         print(&format!("{}\n", key_event_json(&event))).map(drop)
     };
-    if let Some(import) = keeper.registry.import_of(&id)? {
+    if let Some(import) = keeper.core.registry.import_of(&id)? {
         show(import)?;
     }
-    keeper.registry.history(&id, show)?;
+    keeper.core.registry.history(&id, show)?;
     Ok(Status::Done)
 }

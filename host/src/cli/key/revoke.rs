@@ -111,7 +111,7 @@ pub(super) fn revoke(config: &Config, args: &RevokeArgs) -> Result<Status, Failu
 
 pub(super) fn orders(config: &Config) -> Result<Status, Failure> {
     let keeper = Keeper::look(config)?;
-    let orders = keeper.registry.open_orders(keeper.now)?;
+    let orders = keeper.core.registry.open_orders(keeper.core.now)?;
     if orders.is_empty() {
         say("no revocation order is open");
     }

@@ -7,19 +7,18 @@ use serde_json::json;
 use super::super::{Failure, Status, print, say};
 use super::change::begin;
 use super::issue::must_be_shown;
-use super::keeper::{Intent, Keeper};
+use super::keeper::{Intent, Keeper, keeper_failed};
+use super::preflight::{Known, is_used};
 use super::{OneKey, duration_ms, preflight};
-use crate::audit::find_decision;
 use crate::config::Config;
 use crate::credential::random::operating_system;
-use crate::decision::{DecisionRecord, Permission};
-use crate::governance::preflight::{CHANGE, Checks, Verdict};
+use crate::governance::lifecycle::Rotating;
+use crate::governance::preflight::Checks;
 use crate::governance::principal::Action;
 use crate::key::edit::Edit;
 use crate::key::rotation::{GRACE_MAX_DAYS, Rotation};
 use crate::key::state::State;
 use crate::key::{KeyId, KeyRecord};
-use crate::log::LogReader;
 use crate::registry::sqlite::{Rotated, SqliteError};
 use crate::timestamp::{DAY_MS, Timestamp};
 
@@ -96,7 +95,7 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
     if args.dry_run {
         return preflight::report(&checks);
     }
-    preflight::proceed(&mut keeper, Some(id), &checks)?;
+    preflight::proceed(config, &mut keeper, Some(id), &checks)?;
     let rotated = rotate(&mut keeper, id, (rotation, args))?;
     let (old, successor) = (&rotated.old, &rotated.successor);
     if rotated.is_repeat {
@@ -120,68 +119,20 @@ pub(super) fn run(config: &Config, args: &RotateArgs) -> Result<Status, Failure>
     })
 }
 
-/// What stands against a rotation. One that is to be made has noted a successor that is at work
-/// before; the log is not read for that again.
+/// What stands against a rotation.
 fn checks(
     config: &Config,
     keeper: &Keeper<'_>,
     (id, is_dry_run): (KeyId, bool),
     rotation: Rotation,
 ) -> Result<Checks, Failure> {
-    let record = keeper.key(&id)?;
-    let actions = if rotation.force {
-        &[Action::Rotate, Action::Force][..]
-    } else {
-        &[Action::Rotate]
+    let rotating = Rotating {
+        rotation,
+        is_dry_run,
+        is_own: false,
     };
-    let mut checks = Checks::default();
-    let unused = keeper.registry.unused_successor(&id)?;
-    let successor = unused.map(|id| keeper.key(&id)).transpose()?;
-    // Whoever rotates gets a credential for all of it.
-    let granted = successor.as_ref().unwrap_or(&record).scopes.iter();
-    let granted = granted.map(|it| &**it);
-    preflight::authority(config, (actions, keeper.now), granted, &mut checks);
-    preflight::registry(keeper, &record, &mut checks)?;
-    let state = keeper.registry.state(&id, keeper.now)?;
-    let Some((state, predecessor)) = state else {
-        return Ok(checks);
-    };
-    let is_at_work = is_dry_run && state == State::Pending && used(config, id)?;
-    let state = if is_at_work { State::Active } else { state };
-    if let Some(successor) = unused {
-        if is_dry_run && used(config, successor)? {
-            let text = format!("its successor {successor} is at work already");
-            checks.add(CHANGE, Verdict::Refused, text);
-        } else {
-            let text =
-                format!("its successor {successor}, which nobody has used, gets another secret");
-            checks.add(CHANGE, Verdict::Ok, text);
-        }
-        return Ok(checks);
-    }
-    if let Some(older) = predecessor
-        && let Some((State::Deprecated, _)) = keeper.registry.state(&older, keeper.now)?
-    {
-        if rotation.force {
-            let text = format!("the grace period of key {older} ends");
-            checks.add(CHANGE, Verdict::Warning, text);
-        } else {
-            let text = format!("key {older}, which it succeeds, is still in its grace period");
-            checks.add(CHANGE, Verdict::Refused, text);
-        }
-    }
-    match rotation.apply((&record, state), id, keeper.now) {
-        Err(error) => checks.add(CHANGE, Verdict::Refused, error.to_string()),
-        Ok((old, successor)) => {
-            let text = format!("this key ends at {}", ends(&old));
-            checks.add(CHANGE, Verdict::Ok, text);
-            let end = successor.expires_at.unwrap_or(keeper.now);
-            let most_days = config.governance.max_lifetime_days;
-            checks.expiry((keeper.now, end), most_days);
-            preflight::policies(config, (&successor, keeper.now), &mut checks);
-        }
-    }
-    Ok(checks)
+    let checks = keeper.core.check_rotation(id, rotating, &Known(config));
+    checks.map_err(|error| keeper_failed(config, error))
 }
 
 fn rotate(
@@ -200,17 +151,20 @@ fn rotate_due(
     keeper: &mut Keeper<'_>,
     change: (Rotation, &RotateArgs),
 ) -> Result<Status, Failure> {
-    let now = keeper.now;
+    let now = keeper.core.now;
     let mut due = Vec::new();
-    keeper.registry.list(|record| -> Result<(), SqliteError> {
-        if is_due(&record, now) {
-            due.push(record.id);
-        }
-        Ok(())
-    })?;
+    keeper
+        .core
+        .registry
+        .list(|record| -> Result<(), SqliteError> {
+            if is_due(&record, now) {
+                due.push(record.id);
+            }
+            Ok(())
+        })?;
     let mut status = Status::Done;
     for id in due {
-        match keeper.registry.state(&id, now)? {
+        match keeper.core.registry.state(&id, now)? {
             Some((State::Active, _)) => {}
             Some((State::Pending, _)) if used(config, id)? => {}
             _ => continue,
@@ -226,8 +180,8 @@ fn rotate_due(
         activate_if_used(config, keeper, id)?;
         let checks = checks(config, keeper, (id, false), change.0)?;
         say(format_args!("key {id}"));
-        let rotated =
-            preflight::proceed(keeper, Some(id), &checks).and_then(|()| rotate(keeper, id, change));
+        let rotated = preflight::proceed(config, keeper, Some(id), &checks)
+            .and_then(|()| rotate(keeper, id, change));
         match rotated {
             Ok(rotated) => {
                 let line = json!({
@@ -254,35 +208,20 @@ fn is_due(record: &KeyRecord, now: Timestamp) -> bool {
     record.rotate_by.unwrap_or_else(default) <= now
 }
 
-/// A key that the log has seen at work is in use, whoever has noticed: it can be rotated, and its
-/// secret is not to be replaced.
+/// A key that the log has seen at work is in use, whoever has noticed.
 fn activate_if_used(config: &Config, keeper: &mut Keeper<'_>, id: KeyId) -> Result<(), Failure> {
-    let state = keeper.registry.state(&id, keeper.now)?;
-    let pending = matches!(state, Some((State::Pending, _))).then_some(id);
-    let successor = keeper.registry.unused_successor(&id)?;
-    for unused in pending.into_iter().chain(successor) {
-        if used(config, unused)? {
-            let reason = Some("the log has it at work");
-            keeper.change(reason, |registry, by| {
-                registry.edit(unused, &Edit::Activate, by)
-            })?;
-        }
+    let unnoticed = keeper.core.unnoticed(id, &Known(config));
+    for used in unnoticed.map_err(|error| keeper_failed(config, error))? {
+        let reason = Some("the log has it at work");
+        keeper.change(reason, |registry, by| {
+            registry.edit(used, &Edit::Activate, by)
+        })?;
     }
     Ok(())
 }
 
-/// Whether the log has a key at work.
 fn used(config: &Config, key: KeyId) -> Result<bool, Failure> {
-    let Ok(reader) = LogReader::open(&config.log.path) else {
-        return Ok(false); // A log that is not there has seen nobody.
-    };
-    // What is pruned could have told: it counts as used, and its secret is left alone.
-    if reader.pruned().map_err(Failure::storage)?.is_some() {
-        return Ok(true);
-    }
-    let is_use = |it: &DecisionRecord| it.key == Some(key) && it.permission == Permission::Allow;
-    let found = find_decision(&reader, is_use).map_err(Failure::storage)?;
-    Ok(found.is_some())
+    is_used(&config.log.path, key).map_err(Failure::storage)
 }
 
 fn ends(record: &KeyRecord) -> String {

@@ -84,7 +84,10 @@ fn set(config: &Config, args: &ScopesArgs) -> Result<Status, Failure> {
     let record = keeper.key(&id)?;
     let mut checks = Checks::default();
     let wanted = (&*args.scopes, args.keep_wildcard);
-    let grants = preflight::grants(config, wanted, &record.scopes, &mut checks);
+    let grants = keeper
+        .core
+        .asking()
+        .grants(wanted, &record.scopes, &mut checks);
     let is_resolved = grants.is_some();
     let grants = grants.unwrap_or_else(|| args.scopes.clone());
     let implications = config.implications();
@@ -95,18 +98,23 @@ fn set(config: &Config, args: &ScopesArgs) -> Result<Status, Failure> {
     } else {
         &[Action::Adjust, Action::Widen]
     };
-    preflight::authority(config, (actions, keeper.now), new, &mut checks);
+    let granted = (&*record.owner, new);
+    keeper
+        .core
+        .asking()
+        .authority(actions, granted, &mut checks);
     checks.expiry_of(&record, config.governance.max_lifetime_days);
     let edit = Edit::Scopes {
         grants,
         implications,
     };
-    preflight::registry(&keeper, &record, &mut checks)?;
+    keeper.core.check_history(&record, &mut checks)?;
     if is_resolved {
-        preflight::change(&keeper, (&record, &edit), &mut checks)?;
+        keeper.core.check_change((&record, &edit), &mut checks)?;
     }
     let reason = args.reason.as_deref();
-    finish(&mut keeper, (id, args.dry_run), (&edit, reason), &checks)
+    let which = (id, args.dry_run);
+    finish((config, &mut keeper), which, (&edit, reason), &checks)
 }
 
 fn unused(config: &Config, args: &ScopesArgs, window_ms: u64) -> Result<Status, Failure> {
@@ -165,14 +173,18 @@ fn apply(
         let text = format!("the log tells {} only", covered(usage.coverage));
         checks.add(SCOPES, Verdict::Warning, text);
     }
-    preflight::authority(config, (&[Action::Adjust], keeper.now), [], &mut checks);
+    let nothing = ("", []);
+    keeper
+        .core
+        .asking()
+        .authority(&[Action::Adjust], nothing, &mut checks);
     preflight::replayed(config, (record, from), (&edit, false), &mut checks)?;
-    preflight::registry(&keeper, record, &mut checks)?;
-    preflight::change(&keeper, (record, &edit), &mut checks)?;
+    keeper.core.check_history(record, &mut checks)?;
+    keeper.core.check_change((record, &edit), &mut checks)?;
     let default = format!("not needed since {}", usage.coverage.since);
     let reason = args.reason.as_deref().unwrap_or(&default);
     let change = (&edit, Some(reason));
-    finish(&mut keeper, (id, args.dry_run), change, &checks)
+    finish((config, &mut keeper), (id, args.dry_run), change, &checks)
 }
 
 fn shown(record: &KeyRecord, usage: &ScopeUsage) -> String {

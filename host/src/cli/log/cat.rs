@@ -204,7 +204,7 @@ pub(in crate::cli) fn key_event_json(event: &KeyEvent) -> Value {
     line
 }
 
-fn decision_json(decision: &DecisionRecord) -> Value {
+pub(in crate::cli) fn decision_json(decision: &DecisionRecord) -> Value {
     let evaluations: Vec<Value> = decision.evaluations.iter().map(evaluation_json).collect();
     json!({
         "type": "decision",

@@ -19,6 +19,8 @@ pub struct Filter {
     pub states: Vec<State>,
     /// The end of its life or of its grace period, whichever is first, is before this.
     pub ends_before: Option<Timestamp>,
+    /// Its id comes after this one.
+    pub after: Option<KeyId>,
 }
 
 /// A key in a list.
@@ -41,7 +43,8 @@ impl Filter {
             (Some(end), Some(grace)) => Some(end.min(grace)),
             (end, grace) => end.or(grace),
         };
-        self.owner.as_deref().is_none_or(|it| it == &*record.owner)
+        self.after.is_none_or(|after| record.id > after)
+            && self.owner.as_deref().is_none_or(|it| it == &*record.owner)
             && (self.states.is_empty() || self.states.contains(&key.state))
             && self
                 .ends_before
@@ -86,12 +89,18 @@ impl SqliteRegistry {
             "SELECT {}, predecessor, is_unused FROM key
              WHERE (?1 IS NULL OR owner = ?1) AND lifecycle IN ({})
                  AND (?2 IS NULL OR expires_at < ?2 OR lifecycle <> 'active')
+                 AND (?3 IS NULL OR id > ?3)
              ORDER BY id",
             row::columns!(),
             filter.lifecycles()
         );
         let mut statement = self.connection.prepare(&sql).map_err(SqliteError::from)?;
-        let limits = params![filter.owner, filter.ends_before.map(Timestamp::millis)];
+        let after = filter.after.as_ref().map(KeyId::as_str);
+        let limits = params![
+            filter.owner,
+            filter.ends_before.map(Timestamp::millis),
+            after
+        ];
         let mut rows = statement.query(limits).map_err(SqliteError::from)?;
         while let Some(row) = rows.next().map_err(SqliteError::from)? {
             let held = held_of(row)?;

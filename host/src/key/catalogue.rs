@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::suggest::{hint, nearest};
+use crate::config::suggest::{hint, nearest};
 use crate::key::SCOPES_MAX;
-use crate::key::grant::{is_grant, names};
+use crate::key::grant::{OWN_PREFIX, is_grant, names};
 use crate::shown::shown;
 
 /// The most scopes that `[governance]` can add to those of the routes.
@@ -87,10 +87,14 @@ impl Catalogue {
     }
 
     /// What a wildcard stands for now. What one action implies for another is for the scope policy
-    /// to say, and is not written out.
+    /// to say, and is not written out. Keyward's own scopes are meant only where they are named.
     pub fn expand(&self, grant: &str) -> impl Iterator<Item = &str> {
         let scopes = self.0.iter().map(|scope| &**scope);
-        scopes.filter(move |scope| names(grant, scope))
+        let is_meant =
+            move |scope: &&str| grant.starts_with(OWN_PREFIX) || !scope.starts_with(OWN_PREFIX);
+        scopes
+            .filter(move |scope| names(grant, scope))
+            .filter(is_meant)
     }
 
     /// What a key gets for what was asked for. A wildcard is written out as the scopes that it
