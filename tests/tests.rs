@@ -16,6 +16,7 @@ mod dist;
 mod docs;
 mod doctor;
 mod durable;
+mod embedding;
 mod flood;
 mod golden;
 mod grants;

@@ -1,3 +1,5 @@
+//! The layer before a service that keeps what reaches it.
+
 use std::future::{Ready, ready};
 use std::task::Waker;
 
