@@ -8,7 +8,7 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderName, Heade
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Either, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use tokio::time::timeout;
 
 use super::admin::Admin;
@@ -300,9 +300,7 @@ async fn over_http(
     } else {
         DRAINED_MAX_BYTES
     };
-    let limit = Duration::from_secs(BODY_MAX_SECONDS);
-    let body = timeout(limit, Limited::new(body, most).collect()).await;
-    let Ok(Ok(body)) = body else {
+    let Ok(body) = whole(body, most).await else {
         let detail = "The body is too large, too slow or not whole.";
         return Answer::refusal(StatusCode::PAYLOAD_TOO_LARGE, detail);
     };
@@ -314,7 +312,7 @@ async fn over_http(
     };
     if is_authzen {
         let id = super::profile::request_id(&head.headers);
-        return match authzen::read(profile, at, &body.to_bytes()) {
+        return match authzen::read(profile, at, &body) {
             Ok(call) => checks.evaluate(profile, call, id.as_deref()).await,
             Err(error) => authzen::refusal(error, id.as_deref()),
         };
@@ -324,6 +322,22 @@ async fn over_http(
     let client = asked.is_err().then(|| client_of(at, &checks.settings));
     checks.check(profile, asked, client).await.0
 }
+
+/// The whole of a body.
+async fn whole(body: Incoming, most: usize) -> Result<Bytes, NotWhole> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let limit = Duration::from_secs(BODY_MAX_SECONDS);
+    let collected = timeout(limit, Limited::new(body, most).collect()).await;
+    Ok(collected
+        .map_err(|_| NotWhole)?
+        .map_err(|_| NotWhole)?
+        .to_bytes())
+}
+
+/// A body that is too large, too slow or cut off.
+struct NotWhole;
 
 fn late() -> Answer {
     let detail = "There was no decision in time.";

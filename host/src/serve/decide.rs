@@ -8,10 +8,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
 
 use crate::authorizer::Authorizer;
@@ -21,6 +22,10 @@ use crate::request::AccessRequest;
 
 /// How many decisions are made on threads of their own at once.
 pub(super) const THREADS_MAX: usize = 256;
+
+/// How often a place is looked for where a request was read, before it gets a thread of its own:
+/// waking one costs more than the decision.
+const TRIES_MAX: u32 = 4;
 
 /// What was decided, and about which key.
 pub(super) type Decided = (Decision, Option<Arc<KeyEntry>>);
@@ -57,8 +62,13 @@ impl Decider {
 
     /// Decides.
     pub(super) async fn decide(&self, request: AccessRequest) -> Result<Decided, Late> {
-        if let Some(_place) = Place::take(&self.here) {
-            return Ok(self.authorizer.decide_with_key(&request));
+        for _ in 0..TRIES_MAX {
+            if let Some(_place) = Place::take(&self.here) {
+                return Ok(self.authorizer.decide_with_key(&request));
+            }
+            // Most likely whoever has the place was interrupted, and goes on now.
+            thread::yield_now();
+            yield_now().await;
         }
         let decided = timeout(self.deadline, self.decide_apart(request)).await;
         decided.unwrap_or(Err(Late))
