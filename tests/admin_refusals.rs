@@ -45,7 +45,7 @@ fn every_operation_needs_the_scope_that_the_document_says() {
         assert!(said.ends_with(&challenge), "{said}");
         // A wildcard for everything is not meant for keyward.
         let wildcard = refused(&service, asked, &any, &json!({}));
-        assert_eq!((wildcard.0, &*wildcard.1), (403, "scope-by-wildcard"));
+        assert_eq!((wildcard.0, &*wildcard.1), (403, "scope-not-named"));
         if !scope.ends_with(":read") {
             assert_eq!(refused(&service, asked, &masked, &json!({})).0, 403);
         }
@@ -289,4 +289,26 @@ fn what_is_no_request_is_a_problem_and_tells_no_secret() {
         !answer.body.contains(ann.split('_').nth(3).unwrap()),
         "{answer:?}"
     );
+}
+
+/// Where the scope policy only watches, keyward's own scopes and the mask still count.
+#[test]
+fn a_masked_key_only_reads_whatever_the_policies_say() {
+    let folder = folder();
+    let config = folder.read("keyward.toml");
+    let scope = "module = \"builtin:scope\"\n";
+    let watching = config.replace(scope, &format!("{scope}mode = \"shadow\"\n"));
+    assert_ne!(watching, config);
+    folder.write("keyward.toml", watching);
+    let (client, client_id) = issue(&folder, "ann1", ("sync", &["inventory:read"]));
+    let (masked, masked_id) = issue(&folder, "ann1", ("ann", &ALL));
+    run_as("ann1", &folder, &["key", "mask", &masked_id]).exit(0);
+    let service = Service::start(&folder);
+    let suspend = of(&client_id, "suspend");
+    let asked = ("POST", suspend.as_str());
+    let (status, code, _) = refused(&service, asked, &masked, &json!({}));
+    assert_eq!((status, code.as_str()), (403, "read-only"));
+    let (status, code, _) = refused(&service, asked, &client, &json!({}));
+    assert_eq!((status, code.as_str()), (403, "scope-not-named"));
+    done(&service, ("GET", "/admin/v1/keys"), &masked, &Value::Null);
 }

@@ -81,11 +81,16 @@ impl<S: Scope> FromRequestParts<Arc<Shared>> for Allowed<S> {
         let implications = &shared.source.rules().implications;
         if !has_own(&record.scopes, S::NAME, implications) {
             let detail = format!(
-                "The key has `{}` by a wildcard for everything, which is not meant for keyward \
-                 itself; it needs that scope by name.",
+                "The key needs `{}` by name: a wildcard for everything is not meant for keyward \
+                 itself.",
                 S::NAME
             );
-            return Err(Problem::forbidden("scope-by-wildcard", &detail).into_response());
+            return Err(Problem::forbidden("scope-not-named", &detail).into_response());
+        }
+        // The scope policy says so too, where there is one.
+        if record.read_only && !S::NAME.ends_with(":read") {
+            let detail = "The key is masked: it only reads.";
+            return Err(Problem::forbidden("read-only", detail).into_response());
         }
         let who = Identity::Key {
             owner: Arc::clone(&record.owner),
