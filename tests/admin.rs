@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::certificate::{CERTIFICATE, Kept, check_there};
 use crate::lifecycle::{add_principal, credential_of, run_as};
 use crate::serve::{Answer, Service, add_server};
 use crate::util::{Folder, text};
@@ -555,4 +556,31 @@ fn keys_of_a_file_are_edited_there() {
     let path = format!("/admin/v1/keys/{id}");
     let (status, code, _) = refused(&service, ("GET", &path), &credential, &Value::Null);
     assert_eq!((status, &*code), (409, "registry-is-a-file"));
+}
+
+/// What `keyward cert revocation` has made is read over HTTP, and holds where it is handed to.
+#[test]
+fn a_certificate_is_read() {
+    let kept = Kept::new();
+    add_server(&kept.folder, "allow_loopback = true\nadmin = true\n");
+    add_principal(&kept.folder, ("ann", "ann1"), "\"manager\"", 80);
+    let run = |args: &[&str]| run_as("ann1", &kept.folder, args).exit(0);
+    run(&[
+        "key",
+        "revoke",
+        &kept.key,
+        "--reason",
+        "it leaked",
+        "--emergency",
+    ]);
+    run(&["cert", "revocation", &kept.key, "--out", CERTIFICATE]);
+    let (ann, _) = issue(&kept.folder, "ann1", ("ann", &ALL));
+    let service = Service::start(&kept.folder);
+    let asked = of(&kept.key, "certificate");
+    let answer = ask(&service, ("GET", &asked), &ann, &Value::Null);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("text/plain"));
+    // Its checkpoint is a later one, of the same log.
+    kept.folder.write(CERTIFICATE, &answer.body);
+    check_there(&kept.handed_over(CERTIFICATE), CERTIFICATE).exit(0);
 }
