@@ -33,8 +33,27 @@ impl Service {
 
     /// Starts it, and waits until it listens.
     pub(crate) fn listening(folder: &Folder) -> Self {
-        let mut child = folder
-            .command(&["serve", "--log-format", "json"])
+        Self::of(folder.command(&["serve", "--log-format", "json"]))
+    }
+
+    /// Starts one that may have so many files open, and waits until it is ready.
+    pub(crate) fn with_files(folder: &Folder, files: u32) -> Self {
+        let serve = folder.command(&["serve", "--log-format", "json"]);
+        let mut shell = std::process::Command::new("sh");
+        let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &limited]).arg(serve.get_program());
+        shell.args(serve.get_args());
+        for (name, value) in serve.get_envs() {
+            value.map(|value| shell.env(name, value));
+        }
+        shell.current_dir(serve.get_current_dir().unwrap());
+        let service = Self::of(shell);
+        service.wait_until("/readyz", 200);
+        service
+    }
+
+    fn of(mut command: std::process::Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

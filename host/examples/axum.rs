@@ -41,7 +41,8 @@ use keyward::registry::lease::Lease;
 use keyward::registry::sqlite::SqliteRegistry;
 use keyward::registry::watch::KeyWatch;
 use keyward::rules::Rules;
-use keyward::serve::layer::{Allowed, AuthorizeLayer, LayerOptions, Peer};
+use keyward::serve::embedded::{Allowed, EmbeddedCheck, EmbeddedOptions, Peer};
+use keyward::serve::layer::AuthorizeLayer;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
@@ -59,17 +60,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (authorizer, follower) = authorizer(&Config::load(config.as_ref())?)?;
     let authorizer = Arc::new(authorizer);
     follow(Arc::clone(&authorizer), follower);
-    let options = LayerOptions {
-        peer: |extensions| match extensions.get::<ConnectInfo<SocketAddr>>() {
+    let check = EmbeddedCheck::new(authorizer, EmbeddedOptions::new(now));
+    let layer = AuthorizeLayer::new(check, |extensions| {
+        match extensions.get::<ConnectInfo<SocketAddr>>() {
             Some(ConnectInfo(address)) => Peer::At(address.ip()),
             None => Peer::Unknown,
-        },
-        ..LayerOptions::new(now)
-    };
+        }
+    });
     let service = Router::new()
         .route("/inventory/live", get(live))
         .route("/inventory/{item}", get(item))
-        .layer(AuthorizeLayer::new(authorizer, options))
+        .layer(layer)
         .into_make_service_with_connect_info::<SocketAddr>();
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

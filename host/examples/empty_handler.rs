@@ -13,10 +13,19 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Either, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use mimalloc::MiMalloc;
 use tokio::net::TcpListener;
 use tonic::codegen::Service as _;
+
+#[path = "../src/serve/executor.rs"]
+mod executor;
+
+use executor::PollOnceExecutor;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Body = Either<Empty<Bytes>, tonic::body::Body>;
 
@@ -43,7 +52,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
 
 async fn serve(address: String) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(PollOnceExecutor);
     builder.http1().timer(TokioTimer::new());
     builder.http2().timer(TokioTimer::new());
     loop {

@@ -149,6 +149,13 @@ impl Authorizer {
         self.registry.watch(key)
     }
 
+    /// Whether what is known of the registry is too old to decide on: every key is refused, and
+    /// nothing may be held open in the name of one.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.registry.is_stale()
+    }
+
     /// Takes over what has changed in the registry, after the log has been told of it. Called by a
     /// host as often as a change may take to be in force.
     ///

@@ -89,7 +89,7 @@ pub mod registry;
 pub mod request;
 pub mod route;
 pub mod rules;
-#[cfg(feature = "tower")]
+#[cfg(feature = "embedded")]
 pub mod serve;
 
 pub mod address;

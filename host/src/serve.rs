@@ -7,7 +7,8 @@
 //!                          sends)
 //! ```
 //!
-//! A service that embeds keyward puts a [layer] in front of itself instead (feature `tower`).
+//! A service that has keyward in it checks its own requests instead ([embedded]), for example by a
+//! [layer](layer::AuthorizeLayer) in front of itself (feature `tower`).
 //!
 //! Nothing here decides. What a gateway sends becomes an access request, its denial is an answer of
 //! 401, 403 or 429, and only what cannot be decided or recorded is 503.
@@ -17,6 +18,8 @@ mod admin;
 pub mod answer;
 pub mod client;
 pub mod credential;
+pub mod embedded;
+#[cfg(feature = "tower")]
 pub mod layer;
 pub mod profile;
 
@@ -29,9 +32,15 @@ mod connection;
 #[cfg(feature = "serve")]
 mod decide;
 #[cfg(feature = "serve")]
+mod events;
+#[cfg(feature = "serve")]
+mod executor;
+#[cfg(feature = "serve")]
 mod listen;
 #[cfg(feature = "serve")]
 mod metrics;
+#[cfg(feature = "serve")]
+mod places;
 #[cfg(feature = "serve")]
 mod rpc;
 #[cfg(feature = "serve")]

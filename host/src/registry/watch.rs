@@ -124,14 +124,14 @@ impl Watches {
             Lifecycle::Suspended => Some(KeyEnd::Suspended),
             Lifecycle::Active | Lifecycle::Deprecated => None,
         };
-        for watch in self.of(&record.id) {
+        for watch in self.of(&record.id, end.is_some()) {
             watch.tell(end, record.ends_at());
         }
     }
 
     /// Tells those who watch a key that there is none.
     pub(super) fn tell_missing(&self, id: &KeyId) {
-        for watch in self.of(id) {
+        for watch in self.of(id, true) {
             watch.tell(Some(KeyEnd::Gone), None);
         }
     }
@@ -147,16 +147,33 @@ impl Watches {
         }
     }
 
-    /// Those who still watch a key.
-    fn of(&self, id: &KeyId) -> Vec<Arc<Shared>> {
+    /// Those who still watch a key. `is_last`: they need not be told anything after this.
+    fn of(&self, id: &KeyId, is_last: bool) -> Vec<Arc<Shared>> {
         let mut all = self.0.lock();
         let Some(of_key) = all.get_mut(id) else {
             return Vec::new();
         };
         let watching: Vec<_> = of_key.iter().filter_map(Weak::upgrade).collect();
-        if watching.is_empty() {
+        if is_last || watching.is_empty() {
             all.remove(id);
         }
         watching
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_is_not_kept() {
+        let watches = Watches::default();
+        let nobody: KeyId = "000000000000".parse().unwrap();
+        for _ in 0..3 {
+            let watch = watches.add(nobody);
+            watches.tell_missing(&nobody);
+            assert_eq!(watch.end(), Some(KeyEnd::Gone));
+            assert!(watches.0.lock().is_empty());
+        }
     }
 }

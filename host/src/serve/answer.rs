@@ -41,6 +41,20 @@ pub const FOR_UPSTREAM: [&str; 5] = [
     "x-keyward-warning",
 ];
 
+/// The same with every `_` or `.` that a server may take for `-`.
+const ALIASES: [&str; 10] = [
+    "x_keyward_key_id",
+    "x.keyward.key.id",
+    "x_keyward_subject",
+    "x.keyward.subject",
+    "x_keyward_scopes",
+    "x.keyward.scopes",
+    "x_keyward_decision",
+    "x.keyward.decision",
+    "x_keyward_warning",
+    "x.keyward.warning",
+];
+
 const DECISION: HeaderName = HeaderName::from_static("x-keyward-decision");
 const STATUS: HeaderName = HeaderName::from_static("x-keyward-status");
 // draft-ietf-httpapi-ratelimit-headers-10
@@ -108,14 +122,18 @@ impl Answers {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CACHE_CONTROL, NO_STORE);
         for (name, text) in FOR_UPSTREAM.into_iter().zip(identity.for_upstream()) {
-            headers.insert(HeaderName::from_static(name), value(&text));
+            headers.insert(HeaderName::from_static(name), value(text));
+        }
+        if let Some(decision) = headers.get_mut(DECISION) {
+            // No secret, but never the same twice: it has no use in a table of HPACK.
+            decision.set_sensitive(true);
         }
         for (name, text) in identity.for_client(self.announce) {
-            headers.insert(HeaderName::from_static(name), value(&text));
+            headers.insert(HeaderName::from_static(name), value(text));
         }
         if origin.profile == Profile::Envoy {
             let names = to_remove(origin, &self.credential).join(",");
-            headers.insert(TO_REMOVE, value(&names));
+            headers.insert(TO_REMOVE, value(names));
         }
         Answer {
             status: StatusCode::OK,
@@ -163,27 +181,29 @@ fn deny(record: &DecisionRecord, profile: Profile) -> Answer {
         "decision": id,
     });
     let mut answer = Answer::problem(status, &problem);
-    answer.headers.insert(DECISION, value(&id));
+    answer.headers.insert(DECISION, value(id));
     if let Some(challenge) = challenge(class, record) {
-        answer.headers.insert(WWW_AUTHENTICATE, value(&challenge));
+        answer.headers.insert(WWW_AUTHENTICATE, value(challenge));
     }
     if class == Class::RateLimited {
         let seconds = retry_after_seconds(record);
         answer
             .headers
-            .insert(RETRY_AFTER, value(&seconds.to_string()));
+            .insert(RETRY_AFTER, value(seconds.to_string()));
         if let Some((limit, window)) = rate_limit(record) {
             let policy = format!("\"key\";q={limit};w={window}");
-            answer.headers.insert(RATE_LIMIT_POLICY, value(&policy));
+            answer.headers.insert(RATE_LIMIT_POLICY, value(policy));
             let left = format!("\"key\";r=0;t={seconds}");
-            answer.headers.insert(RATE_LIMIT, value(&left));
+            answer.headers.insert(RATE_LIMIT, value(left));
         }
     }
     // nginx passes on 401 and 403 and makes 500 of everything else: its configuration restores the
     // status from the header. What cannot be recorded may as well become 500.
     let passes = [401, 403, 503].contains(&status.as_u16());
     if profile == Profile::Nginx && !passes {
-        answer.headers.insert(STATUS, value(status.as_str()));
+        answer
+            .headers
+            .insert(STATUS, value(status.as_str().to_owned()));
         answer.status = StatusCode::FORBIDDEN;
     }
     answer
@@ -259,9 +279,7 @@ pub(super) fn to_remove(origin: &Origin, names: &CredentialHeaders) -> Vec<Strin
         Some(Place::Query) | None => None,
     };
     let credential = credential.map(|name| name.as_str().to_owned());
-    let always = FOR_UPSTREAM
-        .into_iter()
-        .flat_map(|name| ["_", "."].map(|other| name.replace('-', other)));
+    let always = ALIASES.into_iter().map(str::to_owned);
     let seen = origin.aliases.iter().cloned();
     let mut all: Vec<String> = credential.into_iter().chain(always).collect();
     for name in seen {
@@ -274,8 +292,8 @@ pub(super) fn to_remove(origin: &Origin, names: &CredentialHeaders) -> Vec<Strin
 }
 
 /// A value in visible ASCII and spaces. Anything else is a mistake of ours, and becomes `-`.
-fn value(text: &str) -> HeaderValue {
-    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
 #[cfg(test)]

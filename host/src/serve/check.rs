@@ -17,6 +17,7 @@ use super::caller::{CALLER_HEADER, Callers, Channel};
 use super::client::{ForwardingHeader, Trust};
 use super::credential::CredentialHeaders;
 use super::decide::{Decided, Decider, Late};
+use super::events::{self, Streams};
 use super::metrics::Metrics;
 use super::profile::authzen::{self, Call};
 use super::profile::{
@@ -52,6 +53,7 @@ pub(super) struct Checks {
     metrics: Metrics,
     is_ready: AtomicBool,
     admin: Option<Admin>,
+    streams: Streams,
 }
 
 impl Checks {
@@ -93,6 +95,7 @@ impl Checks {
             metrics: Metrics::default(),
             is_ready: AtomicBool::new(false),
             admin: None,
+            streams: Streams::default(),
         }
     }
 
@@ -122,7 +125,7 @@ impl Checks {
             required_scope: Some(scope.to_owned()),
             ..asked
         });
-        let now = (self.clock)();
+        let now = self.now();
         let decided = self.decide(asked, Some(client)).await;
         let answer = match decided {
             Ok((decision, Some(entry))) if decision.permission() == Permission::Allow => {
@@ -145,8 +148,22 @@ impl Checks {
         self.decider.authorizer()
     }
 
+    /// The time of whatever is asked now.
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(super) const fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
     pub(super) const fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Whether the service takes what it is asked; when it ends it does not any more.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Acquire)
     }
 
     pub(super) fn set_ready(&self, is_ready: bool) {
@@ -182,7 +199,7 @@ impl Checks {
         asked: Result<Asked, Malformed>,
         client: Option<Client>,
     ) -> Result<Decided, Late> {
-        let request = access_request(asked, client, (self.clock)());
+        let request = access_request(asked, client, self.now());
         self.decider.decide(request).await
     }
 
@@ -252,7 +269,7 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     match request.uri().path() {
         "/healthz" => return plain(StatusCode::OK, "ok\n"),
-        "/readyz" if checks.is_ready.load(Ordering::Acquire) => {
+        "/readyz" if checks.is_ready() => {
             return plain(StatusCode::OK, "ready\n");
         }
         "/readyz" => return plain(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
@@ -262,7 +279,7 @@ pub(super) async fn answer(
     if let Some(admin) = &checks.admin
         && admin.has(request.uri().path())
     {
-        return admin.answer(checks, channel, request).await;
+        return Box::pin(admin.answer(checks, channel, request)).await;
     }
     if !checks.callers.admits(channel, request.headers()) {
         checks.metrics.caller_refused();
@@ -274,6 +291,9 @@ pub(super) async fn answer(
         let content_type = HeaderValue::from_static(Metrics::CONTENT_TYPE);
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         return response;
+    }
+    if request.uri().path().starts_with(events::PATH) {
+        return events::answer(checks, &request);
     }
     match Profile::of(request.uri().path()) {
         None => {
@@ -313,7 +333,7 @@ async fn over_http(
     if is_authzen {
         let id = super::profile::request_id(&head.headers);
         return match authzen::read(profile, at, &body) {
-            Ok(call) => checks.evaluate(profile, call, id.as_deref()).await,
+            Ok(call) => Box::pin(checks.evaluate(profile, call, id.as_deref())).await,
             Err(error) => authzen::refusal(error, id.as_deref()),
         };
     }
@@ -324,7 +344,7 @@ async fn over_http(
 }
 
 /// The whole of a body.
-async fn whole(body: Incoming, most: usize) -> Result<Bytes, NotWhole> {
+pub(super) async fn whole(body: Incoming, most: usize) -> Result<Bytes, NotWhole> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -337,7 +357,7 @@ async fn whole(body: Incoming, most: usize) -> Result<Bytes, NotWhole> {
 }
 
 /// A body that is too large, too slow or cut off.
-struct NotWhole;
+pub(super) struct NotWhole;
 
 fn late() -> Answer {
     let detail = "There was no decision in time.";

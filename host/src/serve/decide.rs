@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::task::{spawn_blocking, yield_now};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::authorizer::Authorizer;
@@ -25,7 +25,7 @@ pub(super) const THREADS_MAX: usize = 256;
 
 /// How often a place is looked for where a request was read, before it gets a thread of its own:
 /// waking one costs more than the decision.
-const TRIES_MAX: u32 = 4;
+const TRIES_MAX: u32 = 16;
 
 /// What was decided, and about which key.
 pub(super) type Decided = (Decision, Option<Arc<KeyEntry>>);
@@ -68,9 +68,8 @@ impl Decider {
             }
             // Most likely whoever has the place was interrupted, and goes on now.
             thread::yield_now();
-            yield_now().await;
         }
-        let decided = timeout(self.deadline, self.decide_apart(request)).await;
+        let decided = Box::pin(timeout(self.deadline, self.decide_apart(request))).await;
         decided.unwrap_or(Err(Late))
     }
 

@@ -7,10 +7,13 @@ use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::server::Listen;
 
+/// How many connections wait to be accepted, as far as the operating system allows: one that finds
+/// no room comes again after a second.
+const BACKLOG: u32 = 4_096;
 /// Who may use a Unix socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -42,7 +45,16 @@ impl Listener {
     /// Listens. A socket that nobody listens at any more is replaced.
     pub(super) async fn bind(place: &Listen) -> io::Result<Self> {
         match place {
-            Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            Listen::Tcp(address) => {
+                let socket = match address {
+                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                // As a service that is started again needs it.
+                socket.set_reuseaddr(true)?;
+                socket.bind(*address)?;
+                Ok(Self::Tcp(socket.listen(BACKLOG)?))
+            }
             Listen::Unix(path) => {
                 remove_stale(path)?;
                 let listener = UnixListener::bind(path)?;
@@ -58,8 +70,9 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                // An answer goes out at once, not with the next one.
-                stream.set_nodelay(true)?;
+                // An answer goes out at once, not with the next one. What is closed already is
+                // found out when it is read.
+                let _set = stream.set_nodelay(true);
                 Ok(Incoming::Tcp(stream, peer))
             }
             Self::Unix(listener, _) => Ok(Incoming::Unix(listener.accept().await?.0)),

@@ -30,7 +30,9 @@ pub(super) struct Metrics {
     callers_refused: Counter,
     reloads: Family<ReloadLabels, Counter>,
     pub(super) connections: Gauge,
+    pub(super) connections_evicted: Counter,
     pub(super) connections_refused: Counter,
+    pub(super) streams: Gauge,
 }
 
 impl Default for Metrics {
@@ -48,11 +50,23 @@ impl Default for Metrics {
         registry.register("reloads", "Reloads of the configuration", reloads.clone());
         let connections = Gauge::default();
         registry.register("connections", "Open connections", connections.clone());
+        let connections_evicted = Counter::default();
+        registry.register(
+            "connections_evicted",
+            "Idle connections that were closed because others needed their places",
+            connections_evicted.clone(),
+        );
         let connections_refused = Counter::default();
         registry.register(
             "connections_refused",
             "Connections that were closed because there are too many",
             connections_refused.clone(),
+        );
+        let streams = Gauge::default();
+        registry.register(
+            "event_streams",
+            "Open streams of the events of keys",
+            streams.clone(),
         );
         Self {
             registry,
@@ -60,7 +74,9 @@ impl Default for Metrics {
             callers_refused,
             reloads,
             connections,
+            connections_evicted,
             connections_refused,
+            streams,
         }
     }
 }

@@ -55,8 +55,8 @@ pub enum Profile {
     AuthzenOne,
     /// `/access/v1/evaluations`: several.
     AuthzenMany,
-    /// No call of a gateway: the request itself, where a [layer](super::layer) stands before a
-    /// service.
+    /// No call of a gateway: the request itself, where a [service](super::embedded) has keyward in
+    /// it.
     Embedded,
     /// `/check/envoy/…`: Envoy's ext_authz over HTTP. The original path follows the prefix.
     Envoy,
@@ -220,11 +220,26 @@ impl CheckSettings {
     /// [`Malformed`]: its host is missing, or there are two.
     pub fn read_embedded(&self, head: Head<'_>, client: Client) -> Result<Asked, Malformed> {
         let target = head.uri.path_and_query();
+        let target = target.map_or(&b""[..], |it| it.as_str().as_bytes());
+        self.read_target(head, target, client)
+    }
+
+    /// As [`read_embedded`](Self::read_embedded), with the target as the client sent it, which a
+    /// `Uri` cannot always say.
+    ///
+    /// # Errors
+    /// [`Malformed`]: its host is missing, or there are two.
+    pub fn read_target(
+        &self,
+        head: Head<'_>,
+        target: &[u8],
+        client: Client,
+    ) -> Result<Asked, Malformed> {
         let original = Original {
             profile: Profile::Embedded,
             method: head.method.as_str(),
             host: host_of(head)?,
-            target: target.map_or(&b""[..], |it| it.as_str().as_bytes()),
+            target,
         };
         self.asked(&original, head.headers, client)
     }

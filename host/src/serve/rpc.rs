@@ -6,15 +6,18 @@ use envoy_types::ext_authz::v3::pb::{
     Authorization, AuthorizationServer, CheckRequest, CheckResponse,
 };
 use http::Request;
-use http_body_util::Either;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tonic::codegen::Service as _;
 
-use super::check::{Body, Checks};
+use super::check::{Body, Checks, whole};
 use super::profile::{Profile, grpc};
 
 /// The largest message that is read, in bytes: headers, and whatever body Envoy was told to add.
 const MESSAGE_MAX_BYTES: usize = 256 * 1024;
+
+/// What stands before a message of gRPC: whether it is compressed, and its length.
+const FRAME_HEAD_BYTES: usize = 5;
 
 /// The service behind one call.
 #[derive(Debug)]
@@ -27,7 +30,19 @@ pub(super) async fn answer(
 ) -> http::Response<Body> {
     let server = AuthorizationServer::new(Grpc(Arc::clone(checks)));
     let mut server = server.max_decoding_message_size(MESSAGE_MAX_BYTES);
-    match server.call(request).await {
+    let (head, body) = request.into_parts();
+    // A message is one, and is here in time or not at all.
+    let Ok(body) = whole(body, MESSAGE_MAX_BYTES.saturating_add(FRAME_HEAD_BYTES)).await else {
+        let late =
+            tonic::Status::resource_exhausted("the message is too large, too slow or not whole");
+        return late
+            .into_http()
+            .map(|body: tonic::body::Body| Either::Right(body));
+    };
+    match server
+        .call(Request::from_parts(head, Full::new(body)))
+        .await
+    {
         Ok(response) => response.map(Either::Right),
         Err(never) => match never {},
     }

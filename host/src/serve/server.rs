@@ -10,9 +10,10 @@ use std::thread;
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -22,6 +23,7 @@ use super::check::Checks;
 use super::connection::Connections;
 use super::decide::{Decider, THREADS_MAX};
 use super::listen::Listener;
+use super::places::Places;
 use super::tls::{self, TlsError};
 use crate::authorizer::Authorizer;
 use crate::config::server::{Listen, ServerConfig};
@@ -32,6 +34,8 @@ use crate::timestamp::Timestamp;
 
 /// How many connections are open at once, at most.
 pub(super) const CONNECTIONS_MAX: usize = 16_384;
+/// How many open files are not for connections, at most.
+const FILES_KEPT: u64 = 512;
 /// How long connections may take to end when the service does, in seconds.
 const SHUTDOWN_MAX_SECONDS: u64 = 10;
 /// How often the registry is asked for what has changed, in ms.
@@ -174,7 +178,11 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let graceful = Arc::new(GracefulShutdown::new());
         let mut accepting = JoinSet::new();
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let places = Places::new(
+            places_max(),
+            self.checks.metrics().connections_evicted.clone(),
+        );
+        let tidying = tokio::spawn(Arc::clone(&places).tidy());
         for (place, listener) in listeners {
             tracing::info!(address = %place, "listening");
             let connections = self.connections.clone();
@@ -200,6 +208,7 @@ impl Service {
         let _nobody = stop.send(true);
         while accepting.join_next().await.is_some() {}
         reloading.abort();
+        tidying.abort();
         let limit = Duration::from_secs(SHUTDOWN_MAX_SECONDS);
         if let Ok(graceful) = Arc::try_unwrap(graceful) {
             let _forced = tokio::time::timeout(limit, graceful.shutdown()).await;
@@ -260,29 +269,68 @@ impl Drop for Following {
     }
 }
 
+/// How many connections there may be: fewer where the process may open fewer files, of which some
+/// are for the log, the registry and the configuration.
+fn places_max() -> usize {
+    let mut limits = getrlimit(Resource::Nofile);
+    limits.current = limits.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limits) {
+        tracing::warn!(%error, "the limit of open files is not raised");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let kept = (files / 2).min(FILES_KEPT);
+    let left = usize::try_from(files.saturating_sub(kept)).unwrap_or(usize::MAX);
+    if left < CONNECTIONS_MAX {
+        tracing::warn!(
+            connections = left,
+            files,
+            "few files may be open; raise `ulimit -n`"
+        );
+    }
+    left.min(CONNECTIONS_MAX)
+}
+
+/// A connection in the metrics, until dropped.
+struct Counted(Arc<Checks>);
+
+impl Counted {
+    fn new(checks: Arc<Checks>) -> Self {
+        checks.metrics().connections.inc();
+        Self(checks)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics().connections.dec();
+    }
+}
+
 async fn accept(
     listener: &Listener,
     connections: Connections,
-    (checks, places): (Arc<Checks>, Arc<Semaphore>),
+    (checks, places): (Arc<Checks>, Arc<Places>),
     graceful: &GracefulShutdown,
 ) {
     let metrics = checks.metrics();
     loop {
         match listener.accept().await {
             Ok(incoming) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                let Some(place) = places.take() else {
                     metrics.connections_refused.inc();
                     continue;
                 };
-                metrics.connections.inc();
-                let (connections, checks) = (connections.clone(), Arc::clone(&checks));
-                let watcher = graceful.watcher();
-                tokio::spawn(async move {
-                    connections.serve(incoming, watcher).await;
-                    checks.metrics().connections.dec();
-                    drop(place);
+                let connected = Arc::clone(place.connected());
+                let counted = Counted::new(Arc::clone(&checks));
+                let (connections, watcher) = (connections.clone(), graceful.watcher());
+                let task = tokio::spawn(async move {
+                    connections.serve(incoming, place, watcher).await;
+                    drop(counted);
                 });
+                connected.is_served_by(task.abort_handle());
             }
+            // Somebody did not wait.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
                 tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;

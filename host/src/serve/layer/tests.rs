@@ -1,10 +1,15 @@
 //! The layer before a service that keeps what reaches it.
 
 use std::future::{Ready, ready};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::task::Waker;
 
+use http::StatusCode;
+use http::request::Parts;
 use parking_lot::Mutex;
 
+use super::super::embedded::{Allowed, EmbeddedOptions};
 use super::super::tests::{NOW, authorizer};
 use super::*;
 use crate::credential::IssuedSecret;
@@ -39,7 +44,7 @@ impl Service<Request<()>> for Handler {
     }
 }
 
-fn secret() -> IssuedSecret {
+pub(in super::super) fn secret() -> IssuedSecret {
     let mut random = |bytes: &mut [u8]| {
         bytes.fill(1);
         Ok::<_, RandomnessError>(())
@@ -47,7 +52,7 @@ fn secret() -> IssuedSecret {
     IssuedSecret::generate(Environment::Live, KEY.parse().unwrap(), &mut random).unwrap()
 }
 
-fn key(lifecycle: &str) -> CheckedKey {
+pub(in super::super) fn key(lifecycle: &str) -> CheckedKey {
     let line = format!(
         r#"{{"id":"{KEY}","owner":"sync","lifecycle":"{lifecycle}",
             "issued_at":"2026-11-01T00:00:00Z","expires_at":"2026-11-30T00:00:00Z",
@@ -71,12 +76,12 @@ impl Front {
         let folder = tempfile::tempdir().unwrap();
         let registry = Arc::new(MemoryRegistry::new(vec![key("active")]).unwrap());
         let authorizer = authorizer(folder.path(), Box::new(Arc::clone(&registry)));
-        let options = LayerOptions {
-            peer: |extensions| extensions.get().map_or(Peer::Unknown, |it| Peer::At(*it)),
-            ..LayerOptions::new(|| NOW)
-        };
+        let check = EmbeddedCheck::new(Arc::new(authorizer), EmbeddedOptions::new(|| NOW));
+        let layer = AuthorizeLayer::new(check, |extensions| {
+            extensions.get().map_or(Peer::Unknown, |it| Peer::At(*it))
+        });
         Self {
-            layer: AuthorizeLayer::new(Arc::new(authorizer), options),
+            layer,
             registry,
             seen: Seen::default(),
             _folder: folder,
@@ -215,7 +220,8 @@ fn without_a_peer_no_address_is_believed() {
     let folder = tempfile::tempdir().unwrap();
     let registry = MemoryRegistry::new(vec![key("active")]).unwrap();
     let authorizer = Arc::new(authorizer(folder.path(), Box::new(registry)));
-    let layer = AuthorizeLayer::new(authorizer, LayerOptions::new(|| NOW));
+    let check = EmbeddedCheck::new(authorizer, EmbeddedOptions::new(|| NOW));
+    let layer = AuthorizeLayer::new(check, |_| Peer::Unknown);
     let seen = Seen::default();
     let request = Request::builder()
         .uri("http://api.example.com/inventory/42")
