@@ -46,9 +46,10 @@ use crate::timestamp::Timestamp;
 /// }
 /// # use std::sync::Arc;
 /// # use keyward::authorizer::Authorizer;
+/// # use keyward::decision::Mode;
 /// # use keyward::decision::id::IdSource;
 /// # use keyward::log::{Log, LogOptions};
-/// # use keyward::policy::{ENGINE, PolicySet};
+/// # use keyward::policy::{ENGINE, Engine, Limits, Policy, PolicySet, PolicySpec};
 /// # use keyward::registry::memory::MemoryRegistry;
 /// # use keyward::route::RouteTable;
 /// # use keyward::rules::Rules;
@@ -57,7 +58,14 @@ use crate::timestamp::Timestamp;
 /// # const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
-/// # let policies = PolicySet::new(Vec::new())?;
+/// # let scope = PolicySpec {
+/// #     name: "scope".into(),
+/// #     mode: Mode::Enforce,
+/// #     module: keyward_policies::SCOPE.into(),
+/// #     settings: "{}".into(),
+/// #     limits: Limits::default(),
+/// # };
+/// # let policies = PolicySet::new(vec![Policy::load(&Engine::new(None)?, scope)?])?;
 /// # let options = LogOptions {
 /// #     origin: "keyward.example/embedded".to_owned(),
 /// #     engine: ENGINE.to_owned(),
